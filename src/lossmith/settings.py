@@ -1,0 +1,85 @@
+"""Strict settings: frozen pydantic models, read from YAML, whose errors are one line and name the nearest key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lossmith.errors import ConfigError, nearest
+
+
+class Settings(BaseModel):
+    """Base of every configuration record: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that identify these settings, equal in every process and on every machine."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
+    return content
+
+
+def validate(model: type[S], values: dict[str, Any], where: str) -> S:
+    """`values` as a `model`; `where` (a file or preset name) starts the error message.
+
+    Raises:
+        ConfigError: one line with the first problem: where, which key, what is expected, the nearest known key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = [str(part) for part in first["loc"]]
+        key = ".".join(location)
+        if first["type"] == "extra_forbidden":
+            hint = nearest(location[-1], _keys_at(model, location[:-1]))
+            raise ConfigError(f"{where}: unknown setting '{key}'{hint}") from error
+        shown = "" if first["type"] == "missing" else f", found {first['input']!r:.80}"
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(f"{where}: setting '{key}': {message}{shown}{more}") from error
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The keys that the record at `location` inside `model` knows."""
+    current: type[BaseModel] | None = model
+    for part in location:
+        field = current.model_fields.get(part) if current else None
+        if field is None:
+            continue  # an index into a list: the element type was already taken from the list's annotation
+        current = _record_in(field.annotation)
+    return list(current.model_fields) if current else []
+
+
+def _record_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings record that a field's annotation holds, looking through optionals and sequences."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in get_args(annotation) if (found := _record_in(argument))), None)
