@@ -1,0 +1,151 @@
+"""The configuration of a run: read from a preset or a YAML file, overridden, validated, and stored in the ledger."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from lossmith.errors import ConfigError, nearest
+from lossmith.settings import Settings, parse_yaml, read_yaml, validate
+from lossmith.space.config import SpaceConfig
+from lossmith.space.mutation import MAX_TRIES
+from lossmith.train.task import TaskConfig, load_task
+
+Count = Annotated[int, Field(ge=1)]
+_TASKS = ("screening", "task")  # the settings of a run that hold tasks
+
+
+class SearchConfig(Settings):
+    """Regularized evolution; the defaults are the method's (arXiv 2403.08793)."""
+
+    initial: Count = 1_000  # random valid losses scored on the screening task
+    population: Count = 100  # the best of them, scored on the task
+    iterations: Annotated[int, Field(ge=0)] = 4_000
+    tournament: Count = 20  # members drawn with replacement; the best is the parent
+    retries: Annotated[int, Field(ge=0)] = 7  # further mutants of a parent whose child failed to train
+    phenotype_distance: Annotated[float, Field(ge=0)] = 0.01  # L2 over the 1,000 points of the two-class curve
+    max_mutations: Count = MAX_TRIES  # of one parent, before another parent is drawn
+    # True: outcomes are told in the order of asking, so the search is the same with any number of workers.
+    # False: as they arrive, so no worker ever waits for a slow one; the order is recorded.
+    deterministic: bool = True
+    # Candidates that may wait for their outcome at once. 1 is the method step by step; more keeps workers busy, at the
+    # price that a parent is chosen before the last few children are scored.
+    in_flight: Count = 8
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.population > self.initial:
+            raise ValueError(f"population ({self.population}) cannot exceed initial ({self.initial})")
+        return self
+
+
+class ExecutionConfig(Settings):
+    """How evaluations are run; nothing here changes what a deterministic search finds."""
+
+    workers: Annotated[int, Field(ge=1, le=1_024)] | None = None  # processes, one thread each; None: one per core
+    time_limit: Annotated[float, Field(gt=0)] | None = None  # seconds per evaluation; None: no limit
+
+
+class RunConfig(Settings):
+    """One search: the space, the two tasks, the search, and its seed."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    space: SpaceConfig = SpaceConfig()
+    screening: TaskConfig  # the cheap surrogate that scores the random losses
+    task: TaskConfig  # the surrogate that the search optimises
+    search: SearchConfig = SearchConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+def preset_names() -> list[str]:
+    """The names of the run presets that come with Lossmith."""
+    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run preset `name`, with overrides as in `load_file`.
+
+    Raises:
+        ConfigError: no such preset, or an override that does not fit.
+    """
+    known = preset_names()
+    if name not in known:
+        raise ConfigError(f"unknown preset '{name}'{nearest(name, known)}; presets are {', '.join(known)}")
+    values = parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
+    return _build({"name": name, **values}, f"preset '{name}'", overrides)
+
+
+def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run configuration in a YAML file; `preset: NAME` in it takes that preset as its base.
+
+    Args:
+        path: the file.
+        overrides: 'key.subkey=value' texts, applied over the file; values are read as YAML.
+
+    Raises:
+        ConfigError: one line with the file and the first setting that is wrong.
+    """
+    values = read_yaml(path)
+    if "preset" in values:
+        base = values.pop("preset")
+        if base not in preset_names():
+            raise ConfigError(f"{path}: unknown preset '{base}'{nearest(str(base), preset_names())}")
+        values = _merged(parse_yaml((_presets() / f"{base}.yaml").read_text(encoding="utf-8")), values)
+    return _build({"name": path.stem, **values}, str(path), overrides)
+
+
+def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:
+    """The configuration that a ledger stores (`RunConfig.model_dump(mode="json")`)."""
+    return validate(RunConfig, dict(values), where)
+
+
+def _presets() -> Any:
+    return resources.files("lossmith") / "presets" / "runs"
+
+
+def _build(values: dict[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
+    if overrides:
+        values = copy.deepcopy(values)
+        for override in overrides:
+            _override(values, override)
+        where = f"{where} with {' '.join(overrides)}"
+    for key in _TASKS:
+        if isinstance(values.get(key), str | Mapping):
+            values[key] = load_task(values[key], f"{where}: setting '{key}'").model_dump(mode="json")
+    return validate(RunConfig, values, where)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"override '{override}': expected KEY=VALUE, such as search.iterations=100")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{override}': the value is not valid YAML") from error
+    place = values
+    for depth, part in enumerate(path[:-1]):
+        if depth == 0 and part in _TASKS and isinstance(place.get(part), str):
+            place[part] = {"base": place[part]}  # a task given by name, of which one setting is changed
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"override '{override}': '{'.'.join(path[: depth + 1])}' is not a group of settings")
+    place[path[-1]] = value
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, mapping by mapping; a task by name in `over` replaces the base's whole task."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = {"base": merged[key]} if key in _TASKS and isinstance(merged.get(key), str) else merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _merged(dict(below), value) if both else value  # type: ignore[arg-type]
+    return merged

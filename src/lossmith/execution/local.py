@@ -1,0 +1,203 @@
+"""Jobs in processes of this machine, one thread each.
+
+Each worker has a pipe of its own, so a worker that is killed takes down its own job and nothing else, and is replaced.
+A worker whose parent disappears ends itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Any, Self
+
+from lossmith.errors import LossmithError
+from lossmith.execution.base import Completed, Setup
+from lossmith.verdict import Reason
+
+_CONTEXT = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+_MAX_STARTS_LOST = 3  # workers in a row that end before they are ready: something is wrong with all of them
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    process: SpawnProcess
+    pipe: connection.Connection
+    ready: bool = False
+    job: int | None = None
+    since: float = 0.0  # monotonic seconds at which the job was handed over
+
+
+class LocalExecutor:
+    """An executor of `workers` processes.
+
+    Args:
+        setup: called once in each worker; must pickle.
+        workers: number of processes.
+        time_limit: seconds that a job may take; then its worker is killed and replaced.
+    """
+
+    def __init__(self, setup: Setup, workers: int, time_limit: float | None = None) -> None:
+        self._setup = setup
+        self._time_limit = time_limit
+        self._queue: deque[tuple[int, Any]] = deque()
+        self._lost_starts = 0
+        self._pool: list[_Worker] = []
+        try:
+            for number in range(workers):
+                self._pool.append(self._start(number))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def workers(self) -> int:
+        return len(self._pool)
+
+    def submit(self, job: int, payload: Any) -> None:
+        self._queue.append((job, payload))
+        self._hand_out()
+
+    def wait(self, timeout: float | None = None) -> list[Completed]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            completed = [end for worker in list(self._pool) for end in self._collect(worker)]
+            self._hand_out()
+            if completed or (deadline is not None and time.monotonic() >= deadline):
+                return completed
+            busy = any(worker.job is not None or not worker.ready for worker in self._pool)
+            if not busy and not self._queue:
+                return []
+            connection.wait(
+                [*(w.pipe for w in self._pool), *(w.process.sentinel for w in self._pool)], self._patience(deadline)
+            )
+
+    def close(self) -> None:
+        for worker in self._pool:
+            worker.process.kill()  # a job in progress is not worth waiting for: nothing of it is kept
+        for worker in self._pool:
+            worker.process.join()
+            worker.pipe.close()
+        self._pool.clear()
+        self._queue.clear()
+
+    def _start(self, number: int) -> _Worker:
+        ours, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(target=_work, args=(theirs, self._setup), daemon=True, name=f"lossmith-{number}")
+        process.start()
+        theirs.close()  # so that the pipe ends when the worker does
+        return _Worker(number, process, ours)
+
+    def _hand_out(self) -> None:
+        for worker in self._pool:
+            if self._queue and worker.ready and worker.job is None:
+                worker.job, payload = self._queue.popleft()
+                worker.since = time.monotonic()
+                try:
+                    worker.pipe.send(payload)
+                except OSError:  # it died just now: `_collect` sees the end of the pipe and reports the job
+                    continue
+
+    def _collect(self, worker: _Worker) -> list[Completed]:
+        """What `worker` has to say; a lost or overdue one is replaced."""
+        try:
+            if worker.pipe.poll():
+                message = worker.pipe.recv()
+                if not worker.ready:
+                    self._begin(worker, message)
+                    return []
+                return [self._end(worker, *message)]
+            if worker.process.is_alive():
+                overdue = self._time_limit is not None and time.monotonic() - worker.since > self._time_limit
+                if worker.job is None or not overdue:
+                    return []
+                return self._replace(worker, Reason.TIME_LIMIT)
+        except (EOFError, OSError):
+            pass  # the pipe ended: the worker is gone
+        return self._replace(worker, Reason.WORKER_LOST)
+
+    def _begin(self, worker: _Worker, error: str) -> None:
+        if error:
+            raise LossmithError(f"worker {worker.number} cannot start: {error}")
+        worker.ready = True
+        self._lost_starts = 0
+
+    def _end(self, worker: _Worker, result: Any, detail: str) -> Completed:
+        job = worker.job
+        if job is None:
+            raise RuntimeError(f"worker {worker.number} sent a result without a job")
+        worker.job = None
+        reason = Reason.ERROR if detail else Reason.OK
+        return Completed(job, result, reason, detail, worker.number, time.monotonic() - worker.since)
+
+    def _replace(self, worker: _Worker, reason: Reason) -> list[Completed]:
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        if not worker.ready:
+            self._lost_starts += 1
+            if self._lost_starts >= _MAX_STARTS_LOST:
+                raise LossmithError(
+                    f"{_MAX_STARTS_LOST} workers in a row ended while starting (exit code {worker.process.exitcode});"
+                    " is there enough memory? try fewer workers"
+                )
+        self._pool[worker.number] = self._start(worker.number)
+        if worker.job is None:
+            return []
+        detail = f"worker process ended with exit code {worker.process.exitcode}"
+        return [Completed(worker.job, None, reason, detail, worker.number, time.monotonic() - worker.since)]
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Seconds to sleep at most: until the deadline, or until the first running job is overdue."""
+        now = time.monotonic()
+        times = [] if deadline is None else [deadline]
+        if self._time_limit is not None:
+            times += [worker.since + self._time_limit for worker in self._pool if worker.job is not None]
+        return max(0.0, min(times) - now) if times else None
+
+
+def _work(pipe: connection.Connection, setup: Setup) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides what it means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        import torch  # noqa: PLC0415 - only a worker needs it here
+
+        torch.set_num_threads(1)
+        function = setup()
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send("")
+    while True:
+        try:
+            payload = pipe.recv()
+        except EOFError:
+            return
+        try:
+            message = (function(payload), "")
+        except Exception:
+            message = (None, traceback.format_exc(limit=-6))
+        pipe.send(message)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,214 @@
+"""The main loop of a search: ask, evaluate, tell, with every step in the ledger before the next.
+
+A search that was stopped, by Ctrl-C or by `kill -9`, goes on where it was: its asks and tells are in the ledger, and so
+is every finished evaluation, told or not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+
+from lossmith.config import RunConfig
+from lossmith.execution.base import Executor
+from lossmith.execution.local import LocalExecutor
+from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
+from lossmith.search.evaluation import Answer, Evaluations, EvaluationSetup, expression_row, prepare
+from lossmith.search.evolution import Candidate, Evolution, Outcome, Stage
+from lossmith.search.seeds import training_seed
+from lossmith.space.expression import Expression
+from lossmith.space.genome import Genome
+from lossmith.space.integrity import phenotype, two_class_curve
+from lossmith.space.mutation import Individual, Mutation
+from lossmith.verdict import Reason
+
+_POLL = 0.2  # seconds between looks at `should_stop`
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a search is; `update` of `search` is given one several times a second."""
+
+    total: int  # evaluations in all, retries and reused ones not counted
+    stage: Stage = Stage.SCREENING
+    told: int = 0  # candidates whose outcome the search knows
+    evaluated: int = 0  # evaluations finished by this process
+    reused: int = 0  # outcomes that the ledger already held
+    best: float | None = None  # validation accuracy on the search's own task
+    best_formula: str = ""
+    verdicts: Counter[Reason] = field(default_factory=Counter)
+    rate: float = 0.0  # evaluations per second, of this process
+    seconds_left: float | None = None
+
+
+def search(
+    ledger: Ledger,
+    config: RunConfig,
+    *,
+    workers: int,
+    update: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    make_executor: Callable[[EvaluationSetup, int, float | None], Executor] = LocalExecutor,
+) -> Progress:
+    """Run the search of `config` from where `ledger` has it to its end, or until `should_stop`.
+
+    Raises:
+        DataError, RunError, SearchError: see `prepare` and `Evolution`; everything finished is in the ledger.
+    """
+    setup = prepare((config.screening, config.task), ledger)
+    evolution = Evolution(config.search, config.space, config.seed)
+    total = sum(evolution.remaining().values())
+    evolution.restore(_events(ledger))
+    meter = _Meter(config, evolution, ledger, total, update)
+    if evolution.done:
+        return meter.progress
+    executor = make_executor(setup, workers, config.execution.time_limit)
+    try:
+        evaluations = Evaluations(ledger, executor)
+        _loop(ledger, config, evolution, evaluations, meter, should_stop)
+    finally:
+        executor.close()
+    return meter.progress
+
+
+def _loop(
+    ledger: Ledger,
+    config: RunConfig,
+    evolution: Evolution,
+    evaluations: Evaluations,
+    meter: _Meter,
+    should_stop: Callable[[], bool],
+) -> None:
+    seed = training_seed(config.seed)
+    waiting = {candidate.number: candidate for candidate in evolution.waiting()}  # in the order of asking
+    finished: dict[int, EvaluationRow] = {}  # not told yet
+
+    def request(candidate: Candidate) -> None:
+        task = config.screening if candidate.stage is Stage.SCREENING else config.task
+        individual = candidate.individual
+        loss = expression_row(individual.expression, individual.flip)
+        evaluations.request(candidate.number, loss, task.task_id, seed)
+
+    for candidate in waiting.values():
+        request(candidate)
+    while not evolution.done and not should_stop():
+        while len(waiting) < config.search.in_flight and (candidate := evolution.ask()) is not None:
+            loss = expression_row(candidate.individual.expression, candidate.individual.flip)
+            ledger.add_candidate(loss, _row(candidate))
+            waiting[candidate.number] = candidate
+            request(candidate)
+        tellable = waiting if not config.search.deterministic else list(waiting)[:1]  # the first asked first
+        number = next((number for number in tellable if number in finished), None)
+        if number is None:
+            for answer in evaluations.wait(_POLL) if waiting else ():
+                finished[answer.ticket] = answer.row
+                meter.finished(answer)
+        else:  # one at a time: asking again comes after each tell, whether the next outcome is there already or not
+            row = finished.pop(number)
+            del waiting[number]
+            ledger.tell(number, row.id)
+            evolution.tell(number, _outcome(row))
+        meter.tick()
+
+
+def _events(ledger: Ledger) -> Iterator[Candidate | tuple[int, Outcome]]:
+    """The recorded asks and tells, in the order in which they happened."""
+    evaluations = {row.id: row for row in ledger.evaluations()}
+    losses = ledger.losses()
+    events: dict[int, Candidate | tuple[int, Outcome]] = {}
+    for row in ledger.candidates():
+        events[row.asked] = _candidate(row, losses[row.loss])
+        if row.told is not None and row.evaluation is not None:
+            events[row.told] = (row.number, _outcome(evaluations[row.evaluation]))
+    return (events[place] for place in sorted(events))
+
+
+def _outcome(row: EvaluationRow) -> Outcome:
+    return Outcome(row.reason, row.score)
+
+
+def _row(candidate: Candidate) -> CandidateRow:
+    return CandidateRow(
+        number=candidate.number,
+        stage=candidate.stage.value,
+        iteration=candidate.iteration,
+        attempt=candidate.attempt,
+        loss=candidate.individual.expression.key,
+        genome=candidate.individual.genome.nodes(),
+        parent=candidate.parent,
+        mutation=asdict(candidate.mutation) if candidate.mutation else None,
+        refused={reason.value: count for reason, count in candidate.refused.items()},
+        asked=0,
+        told=None,
+        evaluation=None,
+    )
+
+
+def _candidate(row: CandidateRow, loss: LossRow) -> Candidate:
+    expression, flip = Expression.from_text(loss.formula), bool(loss.flip)
+    # not checked again: the verdict of a curve that is flat to rounding may differ on another machine
+    curve = phenotype(two_class_curve(expression), flip)
+    individual = Individual(Genome.from_nodes(row.genome), expression, flip, curve)
+    mutation = None
+    if (change := row.mutation) is not None:
+        mutation = Mutation(change["kind"], change["node"], tuple(change["before"]), tuple(change["after"]))
+    refused = {Reason(reason): count for reason, count in row.refused.items()}
+    return Candidate(
+        row.number, Stage(row.stage), row.iteration, row.attempt, individual, row.parent, mutation, refused
+    )
+
+
+class _Meter:
+    """Keeps the figures of `Progress`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        evolution: Evolution,
+        ledger: Ledger,
+        total: int,
+        update: Callable[[Progress], None],
+    ) -> None:
+        self._screening = config.screening
+        self._task = config.task
+        self._evolution = evolution
+        self._ledger = ledger
+        self._update = update
+        self._began = time.monotonic()
+        self._steps = 0  # nominal training steps of what this process finished
+        self.progress = Progress(total)
+        for row in ledger.evaluations():
+            self._count(row)
+        self.tick()
+
+    def finished(self, answer: Answer) -> None:
+        if answer.reused:
+            self.progress.reused += 1
+            return
+        self._count(answer.row)
+        self.progress.evaluated += 1
+        self._steps += (self._screening if answer.row.key.task == self._screening.task_id else self._task).steps
+
+    def tick(self) -> None:
+        progress, remaining = self.progress, self._evolution.remaining()
+        elapsed = time.monotonic() - self._began
+        progress.stage = self._evolution.stage
+        progress.told = progress.total - sum(remaining.values())
+        progress.rate = progress.evaluated / elapsed
+        if self._steps:
+            screening = remaining.pop(Stage.SCREENING)
+            steps_left = screening * self._screening.steps + sum(remaining.values()) * self._task.steps
+            progress.seconds_left = steps_left / self._steps * elapsed
+        self._update(progress)
+
+    def _count(self, row: EvaluationRow) -> None:
+        progress = self.progress
+        if row.key.task not in (self._screening.task_id, self._task.task_id) or row.key.split != "validation":
+            return  # of a comparison
+        progress.verdicts[row.reason] += 1
+        better = row.score is not None and (progress.best is None or row.score > progress.best)
+        if better and row.key.task == self._task.task_id:
+            progress.best = row.score
+            progress.best_formula = self._ledger.loss(row.key.loss).formula

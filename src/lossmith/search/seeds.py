@@ -1,0 +1,27 @@
+"""The random streams under a search's seed, each with a spawn key of its own, so that none repeats another.
+
+0, 1   random losses and mutations (search/evolution.py)
+2      the training seed of the search
+3      the training seeds of comparisons
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+SCREENING_STREAM, EVOLUTION_STREAM, _TRAINING, _COMPARISON = range(4)
+
+
+def training_seed(seed: int) -> int:
+    """The seed of every training of a search: one for all, so that candidates differ in the loss alone."""
+    return _integers(seed, _TRAINING, 1)[0]
+
+
+def comparison_seeds(seed: int, count: int) -> list[int]:
+    """`count` training seeds that the search under `seed` did not use; the first ones are the same for every count."""
+    return _integers(seed, _COMPARISON, count)
+
+
+def _integers(seed: int, stream: int, count: int) -> list[int]:
+    words = np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(count, np.uint64)
+    return [int(word >> 1) for word in words]  # 63 bits: SQLite's integers are signed

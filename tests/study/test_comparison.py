@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from lossmith.ledger import EvaluationKey, EvaluationRow, LossRow
+from lossmith.study.comparison import summarise
+from lossmith.train.task import load_task
+from lossmith.verdict import Reason
+
+TASK = load_task("digits-full", "test")
+BASE, OTHER, THIRD = (
+    LossRow("zoo:cross_entropy", "cross_entropy", None),
+    LossRow("k", "y*yhat", True),
+    LossRow("z", "z", False),
+)
+SEEDS = list(range(8))
+
+
+def rows(scores: dict[str, list[float | None]]) -> dict[tuple[str, int], EvaluationRow]:
+    found = {}
+    for key, values in scores.items():
+        for seed, score in zip(SEEDS, values, strict=True):
+            reason = Reason.LOSS_NOT_FINITE if score is None else Reason.OK
+            place = EvaluationKey(key, TASK.task_id, seed, "test")
+            found[key, seed] = EvaluationRow(1, place, reason, "", score, None, None, 1, 1.0, [], 0, 1, 0.0)
+    return found
+
+
+def test_a_loss_that_is_better_in_every_seed_is_called_better() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    better = [score + 0.02 + 0.001 * i for i, score in enumerate(base)]
+    noise = [score + (-1) ** i * 0.01 for i, score in enumerate(base)]
+    scores = rows({BASE.key: list(base), OTHER.key: list(better), THIRD.key: list(noise)})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER), ("third", THIRD)], SEEDS, scores, "test")
+    first, second, third = content["losses"]
+    assert (first["verdict"], first["difference"]) == ("baseline", None)
+    assert second["verdict"] == "better than cross_entropy"
+    assert second["difference"]["p"] == 2 / 2**8
+    assert second["difference"]["p_adjusted"] == 4 / 2**8  # Holm over two losses
+    assert second["formula"] == "-(y*yhat)"
+    assert third["verdict"] == "no evidence of a difference from cross_entropy"
+    assert "there is evidence that mine is better than cross_entropy" in content["sentence"]
+    assert "there is no evidence that third differs from cross_entropy" in content["sentence"]
+
+
+def test_failed_trainings_are_counted_and_never_dropped_in_silence() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    scores = rows({BASE.key: list(base), OTHER.key: [None, *(score + 0.05 for score in base[1:])]})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
+    mine = content["losses"][1]
+    assert mine["failed"] == 1
+    assert mine["verdict"].startswith("not comparable: 1 of 8 trainings failed")
+    assert "evidence that" not in content["sentence"]
+
+
+def test_one_loss_alone_is_described() -> None:
+    content = summarise(TASK, [("cross_entropy", BASE)], [0], rows_of_one(), "validation")
+    assert content["losses"][0]["mean"] == 0.5
+    assert content["losses"][0]["sd"] is None
+    assert content["sentence"] == "There is nothing to compare."
+
+
+def rows_of_one() -> dict[tuple[str, int], EvaluationRow]:
+    place = EvaluationKey(BASE.key, TASK.task_id, 0, "validation")
+    return {(BASE.key, 0): EvaluationRow(1, place, Reason.OK, "", 0.5, None, None, 1, 1.0, [], 0, 1, 0.0)}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lossmith.config import RunConfig, from_stored, load_file, load_preset, preset_names
+from lossmith.errors import ConfigError
+
+
+def test_presets_are_valid_and_read_back_from_their_stored_form() -> None:
+    assert {"smoke", "digits", "fashion"} <= set(preset_names())
+    for name in preset_names():
+        config = load_preset(name)
+        assert from_stored(config.model_dump(mode="json"), "ledger") == config
+
+
+def test_defaults_are_the_method_s() -> None:
+    search = RunConfig.model_fields["search"].default
+    assert (search.initial, search.population, search.iterations, search.tournament) == (1000, 100, 4000, 20)
+    assert (search.retries, search.phenotype_distance, search.max_mutations) == (7, 0.01, 2500)
+
+
+def test_overrides_reach_into_tasks_given_by_name() -> None:
+    config = load_preset(
+        "digits", ["search.iterations=7", "task.steps=33", "task.optimizer.learning_rate=1e-4", "seed=5"]
+    )
+    assert (config.search.iterations, config.task.steps, config.seed) == (7, 33, 5)
+    assert config.task.optimizer.learning_rate == 1e-4
+    assert config.task.model == load_preset("digits").task.model
+
+
+def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: digits\nseed: 3\nsearch: {iterations: 9}\ntask: {steps: 50}\n")
+    config = load_file(path)
+    base = load_preset("digits")
+    assert (config.name, config.seed, config.search.iterations, config.task.steps) == ("mine", 3, 9, 50)
+    assert config.search.initial == base.search.initial
+    assert config.screening == base.screening
+
+
+def test_a_whole_file_with_tasks_inline(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "screening: {name: s, model: convnet, data: {source: digits}, steps: 10}\n"
+        "task: {name: t, model: resnet9v2, data: {source: digits}, steps: 1e2}\n"
+    )
+    config = load_file(path)
+    assert config.task.steps == 100
+    assert config.search.iterations == 4000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("serch: {}\n", "unknown setting 'serch' (did you mean 'search'?)"),
+        ("search: {iteration: 5}\n", "unknown setting 'search.iteration' (did you mean 'iterations'?)"),
+        (
+            "space: {mutation: {operater: 0.5}}\n",
+            "unknown setting 'space.mutation.operater' (did you mean 'operator'?)",
+        ),
+        ("task: {base: digits, stepps: 5}\n", "unknown setting 'stepps' (did you mean 'steps'?)"),
+        ("task: digitz\n", "did you mean 'digits'?"),
+        ("search: {iterations: many}\n", "search.iterations"),
+        ("search: {initial: 5, population: 6}\n", "population (6) cannot exceed initial (5)"),
+        ("seed: -1\n", "greater than or equal to 0"),
+        ("preset: digitz\n", "unknown preset 'digitz' (did you mean 'digits'?)"),
+        ("- a\n- b\n", "expected a mapping"),
+        ("a: [1\n", "not valid YAML"),
+        ("screening: 5\n", "screening"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text if text.startswith(("preset", "-", "a:")) else f"preset: digits\n{text}")
+    with pytest.raises(ConfigError) as caught:
+        load_file(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("iterations", "expected KEY=VALUE"),
+        ("search.=4", "expected KEY=VALUE"),
+        ("search.iteratons=4", "unknown setting 'search.iteratons' (did you mean 'iterations'?)"),
+        ("seed.x=4", "'seed' is not a group"),
+        ("search.iterations=[", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_an_override_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_preset("digits", ["seed=1", override])
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_an_unknown_preset(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_file(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"unknown preset 'digts' \(did you mean 'digits'"):
+        load_preset("digts")
