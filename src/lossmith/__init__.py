@@ -8,9 +8,27 @@ criterion = lossmith.loss("-y * log(yhat)")    # or any formula in the target y 
 
 from __future__ import annotations
 
-from lossmith.losses.build import loss
-from lossmith.space.expression import Expression
-from lossmith.space.genome import Genome
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from lossmith.version import __version__
 
+if TYPE_CHECKING:
+    from lossmith.losses.build import loss
+    from lossmith.space.expression import Expression
+    from lossmith.space.genome import Genome
+
 __all__ = ["Expression", "Genome", "__version__", "loss"]
+
+# Imported when first used, so that the command line's --help does not wait for torch.
+_PUBLIC = {
+    "loss": "lossmith.losses.build",
+    "Expression": "lossmith.space.expression",
+    "Genome": "lossmith.space.genome",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lossmith' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -44,7 +44,9 @@ def _i1_derivative(x: Tensor, value: Tensor) -> Tensor:
 
 def _i1e_derivative(x: Tensor, value: Tensor) -> Tensor:
     at_zero = x == 0
-    return torch.where(at_zero, 0.5, torch.special.i0e(x) - value * (x.sign() + 1 / torch.where(at_zero, 1.0, x)))
+    # not value * (sign + 1 / x): 1 / x overflows for subnormal x
+    slope = torch.special.i0e(x) - value * x.sign() - value / torch.where(at_zero, 1.0, x)
+    return torch.where(at_zero, 0.5, slope)
 
 
 def _sqrt_abs_derivative(x: Tensor, value: Tensor) -> Tensor:
