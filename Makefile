@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	@if [ -e $(DEMO)/ledger.sqlite ]; then $(BIN)/lossmith resume $(DEMO); \
 	else $(BIN)/lossmith search --preset digits --run $(DEMO); fi
 	@echo
-	$(BIN)/lossmith train --task digits-full --loss cross_entropy $(DEMO) baikal --seeds 10 --split test --run $(DEMO)
+	$(BIN)/lossmith train --task digits-full --loss cross_entropy --loss $(DEMO) --loss baikal --seeds 10 --split test --run $(DEMO)
 	@printf '\nreport: '; $(BIN)/lossmith report $(DEMO)
 
 test: $(VENV)/.ready

@@ -205,3 +205,10 @@ with Ledger.create(Path(sys.argv[1]), {}) as ledger:
         recorded = [row.key.seed for row in ledger.evaluations()]
     assert recorded[: len(told)] == told  # everything that was reported is there
     assert len(recorded) <= len(told) + 1
+
+
+def test_a_verdict_of_a_newer_version_is_said(ledger: Ledger) -> None:
+    ledger.add_evaluation(LOSS, KEY, reason=Reason.OK, score=0.5)
+    ledger._connection.execute("UPDATE evaluations SET reason = 'new'")
+    with pytest.raises(RunError, match="unknown verdict 'new'"):
+        list(ledger.evaluations())

@@ -48,7 +48,6 @@ class SearchConfig(Settings):
 class ExecutionConfig(Settings):
     """How evaluations are run; nothing here changes what a deterministic search finds."""
 
-    workers: Annotated[int, Field(ge=1, le=1_024)] | None = None  # processes, one thread each; None: one per core
     time_limit: Annotated[float, Field(gt=0)] | None = None  # seconds per evaluation; None: no limit
 
 

@@ -541,8 +541,14 @@ def _add_loss(connection: sqlite3.Connection, loss: LossRow) -> None:
 def _evaluation(row: tuple[Any, ...]) -> EvaluationRow:
     number, loss, task, seed, split, reason, detail, score, nll, ece, steps, seconds, curve, worker, session, end = row
     key = EvaluationKey(loss, task, seed, split)
+    try:
+        verdict = Reason(reason)
+    except ValueError as error:
+        raise RunError(
+            f"evaluation {number} of the ledger has the unknown verdict {reason!r}; update Lossmith"
+        ) from error
     return EvaluationRow(
-        number, key, Reason(reason), detail, score, nll, ece, steps, seconds, json.loads(curve), worker, session, end
+        number, key, verdict, detail, score, nll, ece, steps, seconds, json.loads(curve), worker, session, end
     )
 
 

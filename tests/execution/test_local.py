@@ -21,7 +21,8 @@ from lossmith.verdict import Reason
 
 @contextmanager
 def executor(workers: int = 2, time_limit: float | None = None) -> Iterator[LocalExecutor]:
-    with LocalExecutor(Setup(), workers, time_limit) as running:
+    with LocalExecutor(workers) as running:
+        running.begin(Setup(), time_limit)
         yield running
 
 
@@ -74,7 +75,8 @@ def test_waiting_with_a_timeout_returns_without_results() -> None:
 
 
 def test_closing_ends_the_processes_at_once() -> None:
-    running = LocalExecutor(Setup(), 2)
+    running = LocalExecutor(2)
+    running.begin(Setup())
     running.submit(0, ("sleep", 600))
     running.wait(0.5)
     children = [child for child in multiprocessing.active_children() if child.name.startswith("lossmith-")]
@@ -85,12 +87,15 @@ def test_closing_ends_the_processes_at_once() -> None:
 
 
 def test_a_setup_that_fails_is_reported_with_its_reason() -> None:
-    with LocalExecutor(BrokenSetup(), 1) as running, pytest.raises(LossmithError, match="no data here"):
-        running.wait(60)
+    with LocalExecutor(1) as running:
+        running.begin(BrokenSetup())
+        with pytest.raises(LossmithError, match="no data here"):
+            running.wait(60)
 
 
 def test_workers_that_die_while_starting_are_not_replaced_for_ever() -> None:
-    with LocalExecutor(DyingSetup(), 1) as running:
+    with LocalExecutor(1) as running:
+        running.begin(DyingSetup())
         running.submit(0, 0)
         with pytest.raises(LossmithError, match="3 workers in a row"):
             drain(running, 1)
@@ -103,7 +108,8 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from jobs import Setup
 from lossmith.execution.local import LocalExecutor
 if __name__ == "__main__":
-    running = LocalExecutor(Setup(), 2)
+    running = LocalExecutor(2)
+    running.begin(Setup())
     running.submit(0, 0); running.submit(1, 1)
     done = []
     while len(done) < 2:

@@ -33,6 +33,10 @@ class Executor(Protocol):
         """How many jobs run at once."""
         ...
 
+    def begin(self, setup: Setup, time_limit: float | None = None) -> None:
+        """Say, once, what the workers do, and how many seconds a job may take before its worker is replaced."""
+        ...
+
     def submit(self, job: int, payload: Any) -> None:
         """Queue a payload of plain data under a number that is not in use."""
         ...

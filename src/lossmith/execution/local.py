@@ -1,11 +1,15 @@
 """Jobs in processes of this machine, one thread each.
 
+Workers are forked from a server process, which imports torch once for all while this process prepares its jobs; the
+server itself runs nothing, since torch's threads would not survive a fork.
+
 Each worker has a pipe of its own, so a worker that is killed takes down its own job and nothing else, and is replaced.
 A worker whose parent disappears ends itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,9 +17,10 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,14 +28,14 @@ from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed, Setup
 from lossmith.verdict import Reason
 
-_CONTEXT = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+_CONTEXT = multiprocessing.get_context("forkserver")
 _MAX_STARTS_LOST = 3  # workers in a row that end before they are ready: something is wrong with all of them
 
 
 @dataclass(slots=True)
 class _Worker:
     number: int
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: connection.Connection
     ready: bool = False
     job: int | None = None
@@ -41,23 +46,19 @@ class LocalExecutor:
     """An executor of `workers` processes.
 
     Args:
-        setup: called once in each worker; must pickle.
         workers: number of processes.
-        time_limit: seconds that a job may take; then its worker is killed and replaced.
+        preload: modules that the workers will want.
     """
 
-    def __init__(self, setup: Setup, workers: int, time_limit: float | None = None) -> None:
-        self._setup = setup
-        self._time_limit = time_limit
+    def __init__(self, workers: int, preload: Sequence[str] = ("torch",)) -> None:
+        _CONTEXT.set_forkserver_preload([*preload])  # heeded by the first executor of this process
+        forkserver.ensure_running()
+        self._workers = workers
+        self._setup: Setup | None = None
+        self._time_limit: float | None = None
         self._queue: deque[tuple[int, Any]] = deque()
         self._lost_starts = 0
         self._pool: list[_Worker] = []
-        try:
-            for number in range(workers):
-                self._pool.append(self._start(number))
-        except BaseException:
-            self.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +68,14 @@ class LocalExecutor:
 
     @property
     def workers(self) -> int:
-        return len(self._pool)
+        return self._workers
+
+    def begin(self, setup: Setup, time_limit: float | None = None) -> None:
+        if self._setup is not None:
+            raise RuntimeError("begin() a second time; make a new executor")
+        self._setup, self._time_limit = setup, time_limit
+        for number in range(self._workers):
+            self._pool.append(_start(number, setup))
 
     def submit(self, job: int, payload: Any) -> None:
         self._queue.append((job, payload))
@@ -96,22 +104,13 @@ class LocalExecutor:
         self._pool.clear()
         self._queue.clear()
 
-    def _start(self, number: int) -> _Worker:
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, self._setup), daemon=True, name=f"lossmith-{number}")
-        process.start()
-        theirs.close()  # so that the pipe ends when the worker does
-        return _Worker(number, process, ours)
-
     def _hand_out(self) -> None:
         for worker in self._pool:
             if self._queue and worker.ready and worker.job is None:
                 worker.job, payload = self._queue.popleft()
                 worker.since = time.monotonic()
-                try:
+                with contextlib.suppress(OSError):  # it died just now: `_collect` sees that, and reports the job
                     worker.pipe.send(payload)
-                except OSError:  # it died just now: `_collect` sees the end of the pipe and reports the job
-                    continue
 
     def _collect(self, worker: _Worker) -> list[Completed]:
         """What `worker` has to say; a lost or overdue one is replaced."""
@@ -156,7 +155,8 @@ class LocalExecutor:
                     f"{_MAX_STARTS_LOST} workers in a row ended while starting (exit code {worker.process.exitcode});"
                     " is there enough memory? try fewer workers"
                 )
-        self._pool[worker.number] = self._start(worker.number)
+        if self._setup is not None:
+            self._pool[worker.number] = _start(worker.number, self._setup)
         if worker.job is None:
             return []
         detail = f"worker process ended with exit code {worker.process.exitcode}"
@@ -169,6 +169,14 @@ class LocalExecutor:
         if self._time_limit is not None:
             times += [worker.since + self._time_limit for worker in self._pool if worker.job is not None]
         return max(0.0, min(times) - now) if times else None
+
+
+def _start(number: int, setup: Setup) -> _Worker:
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
+    process.start()
+    theirs.close()  # so that the pipe ends when the worker does
+    return _Worker(number, process, ours)
 
 
 def _work(pipe: connection.Connection, setup: Setup) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lossmith.config import RunConfig
 from lossmith.files import write_atomically
 from lossmith.ledger import EvaluationRow, Ledger, LossRow
+from lossmith.search.evaluation import ZOO
 from lossmith.search.seeds import training_seed
 from lossmith.space.expression import Expression
 
@@ -22,19 +24,32 @@ class RankedLoss:
     evaluation: EvaluationRow
 
 
-def best_losses(ledger: Ledger, config: RunConfig, count: int) -> list[RankedLoss]:
-    """Up to `count` losses by validation score on the search's own task, the best first; ties go to the earlier.
+def of_search(rows: Iterable[EvaluationRow], config: RunConfig) -> list[EvaluationRow]:
+    """The evaluations that the search itself asked for, in the order given; those of comparisons are not."""
+    tasks, seed = (config.screening.task_id, config.task.task_id), training_seed(config.seed)
+    return [
+        row
+        for row in rows
+        if row.key.task in tasks
+        and row.key.seed == seed
+        and row.key.split == "validation"
+        and not row.key.loss.startswith(ZOO)
+    ]
+
+
+def ranked(rows: Iterable[EvaluationRow], config: RunConfig) -> list[EvaluationRow]:
+    """The search's evaluations on its own task that have a score, the best first; ties go to the earlier.
 
     Each score is one training: the best of many is partly the luckiest, so its own score flatters it.
     """
-    task, seed = config.task.task_id, training_seed(config.seed)
-    rows = [
-        row
-        for row in ledger.evaluations()
-        if row.score is not None and row.key.task == task and row.key.seed == seed and row.key.split == "validation"
-    ]
-    rows.sort(key=lambda row: (-(row.score or 0.0), row.id))
-    return [RankedLoss(ledger.loss(row.key.loss), row) for row in rows[:count]]
+    own = [row for row in of_search(rows, config) if row.key.task == config.task.task_id and row.score is not None]
+    return sorted(own, key=lambda row: (-(row.score or 0.0), row.id))
+
+
+def best_losses(ledger: Ledger, config: RunConfig, count: int) -> list[RankedLoss]:
+    """Up to `count` losses of a search in the order of `ranked`."""
+    rows = ranked(ledger.evaluations(), config)[:count]
+    return [RankedLoss(ledger.loss(row.key.loss), row) for row in rows]
 
 
 def write_best(ledger: Ledger, config: RunConfig) -> Path | None:

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass, field
 
 from lossmith.config import RunConfig
 from lossmith.execution.base import Executor
-from lossmith.execution.local import LocalExecutor
 from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
-from lossmith.search.evaluation import Answer, Evaluations, EvaluationSetup, expression_row, prepare
+from lossmith.search.evaluation import Answer, Evaluations, expression_row, prepare
 from lossmith.search.evolution import Candidate, Evolution, Outcome, Stage
 from lossmith.search.seeds import training_seed
 from lossmith.space.expression import Expression
@@ -47,12 +46,13 @@ def search(
     ledger: Ledger,
     config: RunConfig,
     *,
-    workers: int,
+    executor: Executor,
     update: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
-    make_executor: Callable[[EvaluationSetup, int, float | None], Executor] = LocalExecutor,
 ) -> Progress:
     """Run the search of `config` from where `ledger` has it to its end, or until `should_stop`.
+
+    `executor` is begun here, and closed by whoever made it.
 
     Raises:
         DataError, RunError, SearchError: see `prepare` and `Evolution`; everything finished is in the ledger.
@@ -64,12 +64,8 @@ def search(
     meter = _Meter(config, evolution, ledger, total, update)
     if evolution.done:
         return meter.progress
-    executor = make_executor(setup, workers, config.execution.time_limit)
-    try:
-        evaluations = Evaluations(ledger, executor)
-        _loop(ledger, config, evolution, evaluations, meter, should_stop)
-    finally:
-        executor.close()
+    executor.begin(setup, config.execution.time_limit)
+    _loop(ledger, config, evolution, Evaluations(ledger, executor), meter, should_stop)
     return meter.progress
 
 

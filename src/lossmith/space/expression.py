@@ -184,8 +184,10 @@ class Expression:
         Returns:
             The broadcast shape, dtype of `yhat`. May hold NaN or infinities where the formula does.
         """
-        shape = torch.broadcast_shapes(y.shape, yhat.shape)
-        return self.values(y, yhat, log_yhat)[-1].expand(shape)
+        value = self.values(y, yhat, log_yhat)[-1]
+        if value.shape == y.shape == yhat.shape:  # broadcast_shapes costs more than many an expression
+            return value
+        return value.expand(torch.broadcast_shapes(y.shape, yhat.shape))
 
     def values(self, y: Tensor, yhat: Tensor, log_yhat: Tensor | None = None) -> list[Tensor]:
         """The value of every node, in order; arguments as `evaluate`."""

@@ -119,8 +119,11 @@ def random_genome(rng: np.random.Generator, config: SpaceConfig | None = None) -
     def draw(unary_probability: float, sources: Sequence[str]) -> GenomeNode:
         unary = rng.random() < unary_probability
         operators = config.unary if unary else config.binary
-        inputs = rng.choice(len(sources), size=1 if unary else 2, replace=False)
-        return GenomeNode(operators[rng.integers(len(operators))], tuple(sources[i] for i in inputs))
+        inputs = [int(rng.integers(len(sources)))]
+        if not unary:  # another one: the draw skips the first
+            second = int(rng.integers(len(sources) - 1))
+            inputs.append(second + (second >= inputs[0]))
+        return GenomeNode(operators[int(rng.integers(len(operators)))], tuple(sources[i] for i in inputs))
 
     hidden = tuple(
         draw(config.unary_hidden, [*OPERANDS, *(other for other in names if other != name)]) for name in names

@@ -6,10 +6,12 @@ expression's own curve and of nothing else (defect 1 of the published program: t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lossmith.errors import CyclicGraphError
 from lossmith.space.expression import PREDICTION, TARGET, Expression
@@ -64,10 +66,14 @@ def phenotype(curve: np.ndarray, flip: bool) -> np.ndarray:
 
 def two_class_curve(expression: Expression) -> np.ndarray:
     """float32 [1000]: the unflipped sum over two classes, yhat = (t, 1 - t), y = (0, 1), t = linspace(eps, 1 - eps)."""
+    return expression.evaluate(*_grid()).sum(0).numpy()
+
+
+@functools.cache
+def _grid() -> tuple[Tensor, Tensor]:
+    """(y, yhat), both [2, 1000]."""
     t = torch.linspace(EPS, 1 - EPS, POINTS)
-    yhat = torch.stack((t, 1 - t))
-    y = torch.stack((torch.zeros_like(t), torch.ones_like(t)))
-    return expression.evaluate(y, yhat).sum(0).numpy()
+    return torch.stack((torch.zeros_like(t), torch.ones_like(t))), torch.stack((t, 1 - t))
 
 
 def _judge(curve: np.ndarray) -> Verdict:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lossmith.ledger import EvaluationKey, EvaluationRow, LossRow
-from lossmith.study.comparison import summarise
+from lossmith.study.summary import summarise
 from lossmith.train.task import load_task
 from lossmith.verdict import Reason
 

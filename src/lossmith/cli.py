@@ -1,0 +1,63 @@
+"""The command line.
+
+Nothing heavy is imported before the arguments are understood, so that --help and usage errors come at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import time
+
+import tyro
+from tyro.conf import OmitArgPrefixes
+
+from lossmith.arguments import Command, Trains
+from lossmith.errors import ConfigError, FormulaError, LossmithError
+from lossmith.execution.local import LocalExecutor
+from lossmith.version import __version__
+
+_OPTION = re.compile(r"(?!-)|--?[A-Za-z][\w-]*(=|$)")  # also whatever does not begin with a minus
+BEGAN = time.monotonic()  # the wall time of a run counts from here, imports included
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in (["--version"], ["-V"]):
+        print(f"lossmith {__version__}")
+        return 0
+    # a formula may begin with a minus; the blank tells it from an option, and formulas ignore blanks
+    arguments = [argument if _OPTION.match(argument) else f" {argument}" for argument in arguments]
+    command = tyro.cli(
+        Command,  # type: ignore[arg-type] - a union of dataclasses is what tyro documents for subcommands
+        prog="lossmith",
+        description="Evolve loss functions for image classifiers, and compare them with cross-entropy.",
+        args=arguments,
+        config=(OmitArgPrefixes,),
+    )
+    try:
+        with contextlib.ExitStack() as stack:
+            executor = None
+            if isinstance(command, Trains):  # first, so that workers import torch while this process does
+                executor = stack.enter_context(LocalExecutor(_workers(command.workers), ["lossmith.search.evaluation"]))
+            from lossmith import commands  # noqa: PLC0415 - it imports torch
+
+            return commands.run(command, executor, BEGAN)
+    except FormulaError as error:
+        print(f"lossmith: {error}\n{error.pointer()}", file=sys.stderr)
+    except LossmithError as error:
+        print(f"lossmith: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nlossmith: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _workers(wanted: int | None) -> int:
+    """The number of workers: the one asked for, or the cores that this process may use."""
+    if wanted is not None and wanted < 1:
+        raise ConfigError(f"--workers {wanted}: at least 1 is needed")
+    return wanted or len(os.sched_getaffinity(0))
