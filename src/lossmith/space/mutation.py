@@ -121,7 +121,7 @@ def mutate(
 
 
 def random_individual(
-    rng: np.random.Generator, config: SpaceConfig, known: Known, refused: Counter[Reason], max_tries: int = 100_000
+    rng: np.random.Generator, config: SpaceConfig, known: Known, refused: Counter[Reason], max_tries: int = 20_000
 ) -> Individual | None:
     """A valid random genome that `known` does not hold; None where `max_tries` were all refused."""
     found = _first_valid(lambda: (random_genome(rng, config), None), known, refused, max_tries)
