@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from lossmith.config import RunConfig
 from lossmith.execution.base import Executor
 from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
-from lossmith.search.evaluation import Answer, Evaluations, expression_row, prepare
+from lossmith.search.best import of_search
+from lossmith.search.evaluation import Answer, Evaluations, expression_row, prepare, zoo_row
 from lossmith.search.evolution import Candidate, Evolution, Outcome, Stage
 from lossmith.search.seeds import training_seed
 from lossmith.space.expression import Expression
@@ -24,6 +25,7 @@ from lossmith.space.mutation import Individual, Mutation
 from lossmith.verdict import Reason
 
 _POLL = 0.2  # seconds between looks at `should_stop`
+_REFERENCE = -1  # the ticket of cross-entropy's evaluation; candidates are numbered from 0
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ def _loop(
         loss = expression_row(individual.expression, individual.flip)
         evaluations.request(candidate.number, loss, task.task_id, seed)
 
+    # what every fitness is seen beside; no part of the evolution
+    evaluations.request(_REFERENCE, zoo_row("cross_entropy"), config.task.task_id, seed)
     for candidate in waiting.values():
         request(candidate)
     while not evolution.done and not should_stop():
@@ -99,8 +103,9 @@ def _loop(
         number = next((number for number in tellable if number in finished), None)
         if number is None:
             for answer in evaluations.wait(_POLL) if waiting else ():
-                finished[answer.ticket] = answer.row
-                meter.finished(answer)
+                if answer.ticket != _REFERENCE:
+                    finished[answer.ticket] = answer.row
+                    meter.finished(answer)
         else:  # one at a time: asking again comes after each tell, whether the next outcome is there already or not
             row = finished.pop(number)
             del waiting[number]
@@ -175,7 +180,7 @@ class _Meter:
         self._began = time.monotonic()
         self._steps = 0  # nominal training steps of what this process finished
         self.progress = Progress(total)
-        for row in ledger.evaluations():
+        for row in of_search(ledger.evaluations(), config):
             self._count(row)
         self.tick()
 
@@ -201,8 +206,6 @@ class _Meter:
 
     def _count(self, row: EvaluationRow) -> None:
         progress = self.progress
-        if row.key.task not in (self._screening.task_id, self._task.task_id) or row.key.split != "validation":
-            return  # of a comparison
         progress.verdicts[row.reason] += 1
         better = row.score is not None and (progress.best is None or row.score > progress.best)
         if better and row.key.task == self._task.task_id:

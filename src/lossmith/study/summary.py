@@ -54,7 +54,7 @@ def summarise(
         "seeds": list(seeds),
         "baseline": baseline,
         "losses": [asdict(loss) for loss in compared],
-        "sentence": _sentence(compared[0].label, compared[1:], len(seeds)),
+        "sentence": _sentence(compared[0].label, compared[1:], f"{len(seeds)} paired seeds on one fixed {split} split"),
     }
 
 
@@ -98,8 +98,8 @@ def _compared(
     )
 
 
-def _sentence(baseline: str, others: Sequence[ComparedLoss], seeds: int) -> str:
-    """What the comparison says, plainly."""
+def _sentence(baseline: str, others: Sequence[ComparedLoss], basis: str) -> str:
+    """What the comparison says, plainly; the intervals cover the seeds, not the choice of the images."""
     parts = []
     for loss in others:
         if loss.difference is None:
@@ -115,4 +115,4 @@ def _sentence(baseline: str, others: Sequence[ComparedLoss], seeds: int) -> str:
             parts.append(f"{loss.label} is {loss.verdict}")
         else:
             parts.append(f"there is evidence that {loss.label} is {loss.verdict} ({figures})")
-    return f"With {seeds} paired seeds, " + "; ".join(parts) + "." if parts else "There is nothing to compare."
+    return f"With {basis}, " + "; ".join(parts) + "." if parts else "There is nothing to compare."
