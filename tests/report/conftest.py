@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lossmith.config import RunConfig, load_preset
-from lossmith.ledger import CandidateRow, EvaluationKey, Ledger
+from lossmith.ledger import EvaluationKey, Ledger
 from lossmith.search.evaluation import expression_row, zoo_row
 from lossmith.search.evolution import Candidate, Evolution, Outcome, Stage
+from lossmith.search.run import candidate_row
 from lossmith.search.seeds import training_seed
 from lossmith.verdict import Reason
 
@@ -41,7 +41,7 @@ def play(ledger: Ledger, run: RunConfig, script: Script, tells: int | None = Non
         candidate = evolution.ask()
         assert candidate is not None
         loss = expression_row(candidate.individual.expression, candidate.individual.flip)
-        ledger.add_candidate(loss, _row(candidate))
+        ledger.add_candidate(loss, candidate_row(candidate))
         task = run.screening if candidate.stage is Stage.SCREENING else run.task
         key = EvaluationKey(loss.key, task.task_id, seed, "validation")
         row = ledger.find(key)
@@ -61,23 +61,6 @@ def play(ledger: Ledger, run: RunConfig, script: Script, tells: int | None = Non
         ledger.tell(candidate.number, row.id)
         evolution.tell(candidate.number, Outcome(row.reason, row.score))
         told += 1
-
-
-def _row(candidate: Candidate) -> CandidateRow:
-    return CandidateRow(
-        number=candidate.number,
-        stage=candidate.stage.value,
-        iteration=candidate.iteration,
-        attempt=candidate.attempt,
-        loss=candidate.individual.expression.key,
-        genome=candidate.individual.genome.nodes(),
-        parent=candidate.parent,
-        mutation=asdict(candidate.mutation) if candidate.mutation else None,
-        refused={reason.value: count for reason, count in candidate.refused.items()},
-        asked=0,
-        told=None,
-        evaluation=None,
-    )
 
 
 def make_run(directory: Path, run: RunConfig, script: Script = scripted, tells: int | None = None) -> Path:

@@ -96,7 +96,7 @@ def _loop(
     while not evolution.done and not should_stop():
         while len(waiting) < config.search.in_flight and (candidate := evolution.ask()) is not None:
             loss = expression_row(candidate.individual.expression, candidate.individual.flip)
-            ledger.add_candidate(loss, _row(candidate))
+            ledger.add_candidate(loss, candidate_row(candidate))
             waiting[candidate.number] = candidate
             request(candidate)
         tellable = waiting if not config.search.deterministic else list(waiting)[:1]  # the first asked first
@@ -130,7 +130,7 @@ def _outcome(row: EvaluationRow) -> Outcome:
     return Outcome(row.reason, row.score)
 
 
-def _row(candidate: Candidate) -> CandidateRow:
+def candidate_row(candidate: Candidate) -> CandidateRow:
     return CandidateRow(
         number=candidate.number,
         stage=candidate.stage.value,
