@@ -64,6 +64,9 @@ def test_a_whole_file_with_tasks_inline(tmp_path: Path) -> None:
         ("task: digitz\n", "did you mean 'digits'?"),
         ("search: {iterations: many}\n", "search.iterations"),
         ("search: {initial: 5, population: 6}\n", "population (6) cannot exceed initial (5)"),
+        ("name: ''\n", "name"),
+        ("search: {tournament: 1000000000000}\n", "search.tournament"),
+        ("search: {phenotype_distance: .inf}\n", "search.phenotype_distance"),
         ("seed: -1\n", "greater than or equal to 0"),
         ("preset: digitz\n", "unknown preset 'digitz' (did you mean 'digits'?)"),
         ("- a\n- b\n", "expected a mapping"),
@@ -89,12 +92,21 @@ def test_a_mistake_in_a_file_is_one_line_that_names_it(tmp_path: Path, text: str
         ("search.iteratons=4", "unknown setting 'search.iteratons' (did you mean 'iterations'?)"),
         ("seed.x=4", "'seed' is not a group"),
         ("search.iterations=[", "not valid YAML"),
+        ("name=2024-13-45", "not valid YAML"),
+        ("seed=" + "9" * 5000, "not valid YAML"),
+        ("space=" + "[" * 3000, "not valid YAML"),
     ],
 )
 def test_a_mistake_in_an_override_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_preset("digits", ["seed=1", override])
     assert message in str(caught.value)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").touch()
+    with pytest.raises(ConfigError, match="is empty"):
+        load_file(tmp_path / "run.yaml")
 
 
 def test_a_missing_file_and_an_unknown_preset(tmp_path: Path) -> None:

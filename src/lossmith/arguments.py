@@ -104,7 +104,10 @@ class Train:
             help_behavior_hint="(repeatable)",
         ),
     ] = ()
-    seeds: Annotated[int, arg(metavar="N", help="trainings of each loss")] = 1
+    seeds: Annotated[
+        int | None,
+        arg(metavar="N", help="trainings of each loss", help_behavior_hint="(default: 1, or 10 for several losses)"),
+    ] = None
     seed: Annotated[int, arg(metavar="N", help="seed that the training seeds are drawn from")] = 0
     split: Annotated[
         Literal["validation", "test"], arg(help="the part of the data that is scored; 'test' is for a final comparison")

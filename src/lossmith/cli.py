@@ -20,12 +20,26 @@ from lossmith.execution.local import LocalExecutor
 from lossmith.version import __version__
 
 _OPTION = re.compile(r"(?!-)|--?[A-Za-z][\w-]*(=|$)")  # also whatever does not begin with a minus
+_MAX_WORKERS = 1_024
 BEGAN = time.monotonic()  # the wall time of a run counts from here, imports included
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(arguments)
+    except FormulaError as error:
+        print(f"lossmith: {error}\n{error.pointer()}", file=sys.stderr)
+    except LossmithError as error:
+        print(f"lossmith: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("lossmith: stopped", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-V"]):
         print(f"lossmith {__version__}")
         return 0
@@ -34,30 +48,22 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(
         Command,  # type: ignore[arg-type] - a union of dataclasses is what tyro documents for subcommands
         prog="lossmith",
-        description="Evolve loss functions for image classifiers, and compare them with cross-entropy.",
+        description="Evolve loss functions for image classifiers, and compare them with cross-entropy."
+        " 'lossmith --version' prints the version.",
         args=arguments,
         config=(OmitArgPrefixes,),
     )
-    try:
-        with contextlib.ExitStack() as stack:
-            executor = None
-            if isinstance(command, Trains):  # first, so that workers import torch while this process does
-                executor = stack.enter_context(LocalExecutor(_workers(command.workers), ["lossmith.search.evaluation"]))
-            from lossmith import commands  # noqa: PLC0415 - it imports torch
+    with contextlib.ExitStack() as stack:
+        executor = None
+        if isinstance(command, Trains):  # first, so that the workers' server imports torch while this process does
+            executor = stack.enter_context(LocalExecutor(_workers(command.workers), ["lossmith.search.evaluation"]))
+        from lossmith import commands  # noqa: PLC0415 - it imports torch
 
-            return commands.run(command, executor, BEGAN)
-    except FormulaError as error:
-        print(f"lossmith: {error}\n{error.pointer()}", file=sys.stderr)
-    except LossmithError as error:
-        print(f"lossmith: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nlossmith: stopped; what was finished is kept", file=sys.stderr)
-        return 130
-    return 2
+        return commands.run(command, executor, BEGAN)
 
 
 def _workers(wanted: int | None) -> int:
     """The number of workers: the one asked for, or the cores that this process may use."""
-    if wanted is not None and wanted < 1:
-        raise ConfigError(f"--workers {wanted}: at least 1 is needed")
+    if wanted is not None and not 1 <= wanted <= _MAX_WORKERS:
+        raise ConfigError(f"--workers {wanted}: expected 1 to {_MAX_WORKERS}")
     return wanted or len(os.sched_getaffinity(0))

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from lossmith import arguments
 from lossmith.config import RunConfig, from_stored, load_file, load_preset
-from lossmith.errors import ConfigError, RunError
+from lossmith.errors import ConfigError, LossmithError, RunError
 from lossmith.execution.local import LocalExecutor
 from lossmith.ledger import FILE, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.losses.zoo import ZOO
 from lossmith.report import live, terminal
 from lossmith.search.best import best_losses, write_best
-from lossmith.search.evaluation import expression_row, zoo_row
+from lossmith.search.evaluation import EvaluationSetup, expression_row, prepare, zoo_row
 from lossmith.search.run import search
 from lossmith.search.seeds import comparison_seeds
 from lossmith.study.comparison import compare, require_two
@@ -33,6 +33,8 @@ from lossmith.train.task import load_task, task_names
 
 _STOPPED = 130
 _RUNS = Path("runs")
+_SEEDS = 10  # of a comparison, unless the user says otherwise; fewer than 6 can show nothing
+_MAX_SEEDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,16 @@ def _search(command: arguments.Search, work: _Work) -> int:
         config = load_file(command.config, overrides)
     else:
         config = load_preset(command.preset or "digits", overrides)
-    directory = command.run or _free(_RUNS / config.name)
+    directory = command.run or _directory_for(config.name)
+    setup = prepare((config.screening, config.task))  # before anything is written: data may be missing
     with Ledger.create(directory, config.model_dump(mode="json")) as ledger:
-        return _run_search(ledger, config, work)
+        return _run_search(ledger, config, setup, work)
 
 
 def _resume(command: arguments.Resume, work: _Work) -> int:
     with Ledger.open(command.directory) as ledger:
         config = _stored(ledger)
-        return _run_search(ledger, config, work)
+        return _run_search(ledger, config, prepare((config.screening, config.task)), work)
 
 
 def _stored(ledger: Ledger) -> RunConfig:
@@ -107,15 +110,23 @@ def _stored(ledger: Ledger) -> RunConfig:
     return from_stored(values, f"{ledger.directory / FILE}: stored configuration")
 
 
-def _run_search(ledger: Ledger, config: RunConfig, work: _Work) -> int:
+def _run_search(ledger: Ledger, config: RunConfig, setup: EvaluationSetup, work: _Work) -> int:
     workers = work.executor.workers
     ledger.begin_session(_command_line(), workers, _versions(), work.began)
     print(f"search '{config.name}' in {ledger.directory}: seed {config.seed}, {workers} workers", flush=True)
+    if config.screening.data != config.task.data:
+        print(f"note: losses are screened on other data ({config.screening.data.source}) than they are searched on")
+    if workers > config.search.in_flight:
+        print(f"note: only search.in_flight = {config.search.in_flight} of {workers} workers can be busy at once")
     try:
         with live.LiveProgress(work.console) as display, _stop_signals() as stopped:
-            progress = search(ledger, config, executor=work.executor, update=display.update, should_stop=stopped.is_set)
-    finally:
-        best = write_best(ledger, config)
+            update, stop = display.update, stopped.is_set
+            progress = search(ledger, config, setup, executor=work.executor, update=update, should_stop=stop)
+    except BaseException:
+        with contextlib.suppress(LossmithError):  # what stopped the search is what must be told
+            write_best(ledger, config)
+        raise
+    best = write_best(ledger, config)
     if progress.told < progress.total:
         print(f"stopped; nothing is lost. Go on with: lossmith resume {ledger.directory}")
         return _STOPPED
@@ -125,9 +136,11 @@ def _run_search(ledger: Ledger, config: RunConfig, work: _Work) -> int:
 
 
 def _show(target: str, console: Console) -> None:
-    if Path(target).is_dir():
+    if _is_directory(target):
         with Ledger.read(Path(target)) as ledger:
             console.print(terminal.run_summary(ledger))
+    elif not target.strip():
+        raise ConfigError("show: name a run's directory or a loss, such as 'lossmith show focal'")
     else:
         console.print(terminal.loss_summary(target))
 
@@ -139,22 +152,27 @@ def _train(command: arguments.Train, work: _Work) -> int:
     task = load_task(command.task, "--task")
     if not command.loss:
         raise ConfigError("--loss: name at least one loss, such as --loss cross_entropy; 'lossmith zoo' lists some")
-    if command.seeds < 1:
-        raise ConfigError(f"--seeds {command.seeds}: at least 1 is needed")
+    count = command.seeds if command.seeds is not None else (1 if len(command.loss) == 1 else _SEEDS)
+    if not 1 <= count <= _MAX_SEEDS:
+        raise ConfigError(f"--seeds {count}: expected 1 to {_MAX_SEEDS}")
+    if command.seed < 0:
+        raise ConfigError(f"--seed {command.seed}: expected 0 or more")
     if len(command.loss) > 1:
-        require_two(command.seeds)
+        require_two(count)
     losses = [_named_loss(text) for text in command.loss]
     keys = [loss.key for _, loss in losses]
     if twice := next((label for label, loss in losses if keys.count(loss.key) > 1), None):
         raise ConfigError(f"--loss: '{twice}' is given twice (two names of one loss)")
-    directory = command.run or _free(_RUNS / f"train-{task.name}")
-    seeds = comparison_seeds(command.seed, command.seeds)
+    directory = command.run or _directory_for(f"train-{task.name}")
+    seeds = comparison_seeds(command.seed, count)
+    setup = prepare([task])  # before anything is written: data may be missing
     with _open_or_create(directory, {"name": f"train-{task.name}"}) as ledger:
         ledger.begin_session(_command_line(), work.executor.workers, _versions(), work.began)
         with live.ComparisonProgress(work.console) as display, _stop_signals() as stopped:
             content = compare(
                 ledger,
                 task,
+                setup,
                 losses,
                 seeds,
                 split=command.split,
@@ -177,12 +195,14 @@ def _fetch(console: Console) -> None:
 
 def _named_loss(text: str) -> tuple[str, LossRow]:
     """The loss that a user names: a run directory means its best loss."""
-    if Path(text).is_dir():
+    if not text.strip():
+        raise ConfigError("--loss: a name, formula, file or run is missing between the quotes")
+    if _is_directory(text):
         with Ledger.read(Path(text)) as ledger:
             found = best_losses(ledger, _stored(ledger), 1)
         if not found:
             raise RunError(f"{text}: has no trained loss yet; let its search go on")
-        return f"best of {Path(text).name}", found[0].loss
+        return f"best of {text.rstrip('/')}", found[0].loss
     if text in ZOO:
         return text, zoo_row(text)
     loss = build_loss(text)
@@ -191,15 +211,28 @@ def _named_loss(text: str) -> tuple[str, LossRow]:
     return text.strip(), expression_row(loss.expression, bool(loss.flip))
 
 
+def _is_directory(text: str) -> bool:
+    try:
+        return bool(text.strip()) and Path(text).is_dir()
+    except OSError:  # a formula may be longer than a file's name
+        return False
+
+
 def _open_or_create(directory: Path, configuration: dict[str, str]) -> Ledger:
     return Ledger.open(directory) if (directory / FILE).exists() else Ledger.create(directory, configuration)
 
 
-def _free(directory: Path) -> Path:
-    """`directory`, or the first of directory-2, directory-3, ... that does not exist."""
-    number, free = 2, directory
+def _directory_for(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... that does not exist.
+
+    Raises:
+        ConfigError: the name cannot be a directory's.
+    """
+    if Path(name).name != name or "\0" in name:
+        raise ConfigError(f"the name {name!r} cannot be a directory's; say where with --run")
+    number, free = 2, _RUNS / name
     while free.exists():
-        free = directory.with_name(f"{directory.name}-{number}")
+        free = _RUNS / f"{name}-{number}"
         number += 1
     return free
 

@@ -17,7 +17,7 @@ from lossmith.space.config import SpaceConfig
 from lossmith.space.mutation import MAX_TRIES
 from lossmith.train.task import TaskConfig, load_task
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
 _TASKS = ("screening", "task")  # the settings of a run that hold tasks
 
 
@@ -27,9 +27,9 @@ class SearchConfig(Settings):
     initial: Count = 1_000  # random valid losses scored on the screening task
     population: Count = 100  # the best of them, scored on the task
     iterations: Annotated[int, Field(ge=0)] = 4_000
-    tournament: Count = 20  # members drawn with replacement; the best is the parent
+    tournament: Annotated[int, Field(ge=1, le=1_000_000)] = 20  # members drawn with replacement; the best is the parent
     retries: Annotated[int, Field(ge=0)] = 7  # further mutants of a parent whose child failed to train
-    phenotype_distance: Annotated[float, Field(ge=0)] = 0.01  # L2 over the 1,000 points of the two-class curve
+    phenotype_distance: Annotated[float, Field(ge=0, le=100)] = 0.01  # L2 over the 1,000 points of the two-class curve
     max_mutations: Count = MAX_TRIES  # of one parent, before another parent is drawn
     # True: outcomes are told in the order of asking, so the search is the same with any number of workers.
     # False: as they arrive, so no worker ever waits for a slow one; the order is recorded.
@@ -46,16 +46,18 @@ class SearchConfig(Settings):
 
 
 class ExecutionConfig(Settings):
-    """How evaluations are run; nothing here changes what a deterministic search finds."""
+    """How evaluations are run."""
 
-    time_limit: Annotated[float, Field(gt=0)] | None = None  # seconds per evaluation; None: no limit
+    time_limit: Annotated[float, Field(gt=0)] | None = (
+        None  # seconds per evaluation; None: no limit. A limit that is reached makes the search depend on the machine
+    )
 
 
 class RunConfig(Settings):
     """One search: the space, the two tasks, the search, and its seed."""
 
-    name: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     space: SpaceConfig = SpaceConfig()
     screening: TaskConfig  # the cheap surrogate that scores the random losses
     task: TaskConfig  # the surrogate that the search optimises

@@ -42,7 +42,10 @@ _Loader.add_implicit_resolver(
 
 def parse_yaml(text: str) -> Any:
     """The value that a YAML text holds; raises `yaml.YAMLError`."""
-    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    except (ValueError, RecursionError) as error:  # an impossible date, an endless number, brackets without end
+        raise yaml.YAMLError(str(error).splitlines()[0]) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    if content is None:
+        raise ConfigError(f"{path}: the configuration is empty")
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, found {type(content).__name__}")
     return content
@@ -81,6 +86,8 @@ def validate(model: type[S], values: dict[str, Any], where: str) -> S:
             raise ConfigError(f"{where}: unknown setting '{key}'{hint}") from error
         shown = "" if first["type"] == "missing" else f", found {first['input']!r:.80}"
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "model_type":
+            message = "expected a group of settings"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(f"{where}: setting '{key}': {message}{shown}{more}") from error
 

@@ -25,6 +25,10 @@ class Reason(enum.Enum):
     )
     FLAT = "flat", "the two-class curve is flat over more than 10 steps of its grid, so there is nothing to descend"
     MANY_TURNS = "many_turns", "the two-class curve turns more than once, so descent can end in the wrong place"
+    BACKWARDS = (
+        "backwards",
+        "the two-class curve jumps at its first step, so the method's check orients the rest the wrong way; say flip",
+    )
     # while candidates are drawn: search/evolution.py
     DUPLICATE_FORMULA = "duplicate_formula", "a living or waiting candidate has the same formula"
     DUPLICATE_PHENOTYPE = "duplicate_phenotype", "a living or waiting candidate has the same two-class curve"

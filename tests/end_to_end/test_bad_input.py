@@ -70,6 +70,25 @@ def test_a_misspelt_key_in_yaml(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--seeds=0", "--loss=focal"], ["--seeds 0"]),
+        (["--seeds=1", "--loss=focal", "--loss=baikal"], ["at least 2 seeds"]),
+        (["--seed=-1", "--loss=focal"], ["--seed -1"]),
+        (["--workers=0", "--loss=focal"], ["--workers 0"]),
+        (["--loss="], ["--loss"]),
+        (["--loss=" + "+".join(["y*yhat"] * 60)], ["is not a loss"]),  # longer than a file's name may be
+    ],
+)
+def test_arguments_out_of_range(arguments: list[str], parts: list[str]) -> None:
+    one_line(run_lossmith("train", "--task=digits-screen", *arguments, code=2), *parts)
+
+
+def test_a_name_that_leads_elsewhere() -> None:
+    one_line(run_lossmith(*SMOKE, "--set=name=../../elsewhere", code=2), "'../../elsewhere'", "--run")
+
+
 def test_an_unknown_preset_and_task() -> None:
     one_line(run_lossmith("search", "--preset=digitz", code=2), "unknown preset 'digitz'", "did you mean 'digits'")
     one_line(run_lossmith("train", "--task=digitz", "--loss=focal", code=2), "'digitz'", "did you mean 'digits'")
@@ -120,6 +139,7 @@ def test_an_image_folder_with_a_fault(tmp_path: Path, make: Callable[[Path], Pat
     data = [f"--set={task}.data={{source: folder, path: {root}}}" for task in ("task", "screening")]
     error = run_lossmith(*SMOKE, *data, f"--run={tmp_path / 'run'}", code=2)
     one_line(error, str(root), *parts)
+    assert not (tmp_path / "run").exists()  # nothing is left of a run that could not begin
 
 
 def _idx(array: np.ndarray) -> bytes:

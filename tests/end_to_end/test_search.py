@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -105,6 +106,24 @@ def test_a_signal_stops_the_search_and_loses_nothing(finished: Path, tmp_path: P
         assert len(list(ledger.evaluations())) >= 4
     run_lossmith("resume", directory)
     assert content(directory) == content(finished)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_ctrl_c_while_a_search_starts_is_one_line(tmp_path: Path, seconds: float) -> None:
+    """A terminal sends it to every process of the command."""
+    with subprocess.Popen(
+        lossmith_command("search", *SETTINGS, f"--run={tmp_path / 'run'}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as search:
+        time.sleep(seconds)
+        os.killpg(search.pid, signal.SIGINT)
+        _, error = search.communicate(timeout=120)
+    assert search.returncode == 130
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) <= 1
 
 
 @pytest.mark.slow

@@ -186,3 +186,17 @@ def test_ignored_examples_cannot_spoil_the_rest(name: str) -> None:
     torch.testing.assert_close(value, reference)
     torch.testing.assert_close(gradient[[0, 2]], torch.autograd.grad(reference, kept)[0])
     assert (gradient[1] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["-y * log(yhat)", "focal", "poly1", "cross_entropy"])
+def test_classes_masked_by_minus_infinity(name: str) -> None:
+    """As in F.cross_entropy: a masked class that is not the target takes no part."""
+    logits = torch.tensor([[1.0, 2.0, -torch.inf], [0.5, -torch.inf, 0.0]], requires_grad=True)
+    shown = logits.detach().clone()
+    target = torch.tensor([0, 2])
+    value = loss(name, gamma=0.0)(logits, target) if name == "focal" else loss(name)(logits, target)
+    value.backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    if name != "poly1":
+        torch.testing.assert_close(value, torch.nn.functional.cross_entropy(shown, target))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lossmith.config import SearchConfig
-from lossmith.search.evolution import Candidate, Evolution, Outcome, SearchError, Stage
+from lossmith.search.evolution import Candidate, Event, Evolution, Outcome, SearchError, Stage
 from lossmith.search.seeds import EVOLUTION_STREAM, SCREENING_STREAM, comparison_seeds, training_seed
 from lossmith.space.config import SpaceConfig
 from lossmith.space.expression import Expression
@@ -53,11 +53,10 @@ def plain_search(config: SearchConfig, seed: int) -> tuple[list[tuple[str, str]]
         return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=words))
 
     def individual(genome: Genome, living: list[Individual]) -> Individual | None:
-        verdict = check(genome)
-        if not verdict.ok:
+        verdict, examined = check(genome), examine(genome)
+        if not verdict.ok or examined.backwards:
             return None
-        expression = Expression.from_genome(genome)
-        phenotype = examine(expression).phenotype
+        expression, phenotype = Expression.from_genome(genome), examined.phenotype
         assert phenotype is not None
         for other in living:
             if other.expression.key == expression.key or np.linalg.norm(other.phenotype - phenotype) < 0.01:
@@ -170,18 +169,23 @@ def test_the_same_seed_gives_the_same_search(window: int) -> None:
 
 
 @functools.cache
-def keys_asked(cut: int, window: int) -> tuple[str, ...]:
+def keys_asked(cut: int, window: int, config: SearchConfig = SMALL, seed: int = 7) -> tuple[str, ...]:
     """The keys of all candidates of a search that is thrown away after `cut` events and restored from them."""
-    evolution = Evolution(SMALL, SPACE, 7)
-    events: list[Candidate | tuple[int, Outcome]] = []
+    evolution = Evolution(config, SPACE, seed)
+    events: list[Event] = []
     keys: list[str] = []
     waiting: deque[Candidate] = deque()
+    restored = False
     while not evolution.done:
-        if len(events) == cut:
-            evolution = Evolution(SMALL, SPACE, 7)
+        if 0 <= cut <= len(events) and not restored:
+            restored = True
+            evolution = Evolution(config, SPACE, seed)
             evolution.restore(events)
             waiting = deque(evolution.waiting())
-        if len(waiting) < window and (candidate := evolution.ask()) is not None:
+            continue
+        candidate = evolution.ask() if len(waiting) < window else None
+        events += evolution.take_abandoned()
+        if candidate is not None:
             events.append(candidate)
             waiting.append(candidate)
             keys.append(candidate.individual.expression.key)
@@ -198,6 +202,18 @@ def keys_asked(cut: int, window: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("cut", [0, 1, 29, 60, 61, 75, 81, 100, 131, 160])
 def test_a_restored_search_goes_on_as_if_it_had_not_stopped(cut: int, window: int) -> None:
     assert keys_asked(cut, window) == keys_asked(-1, window)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_retries_that_find_no_child_are_restored_too(seed: int) -> None:
+    """With one mutation per attempt, many failed children have no replacement; every cut is tried."""
+    config = SearchConfig(initial=8, population=4, iterations=6, tournament=2, retries=3, max_mutations=1)
+    try:
+        whole = keys_asked(-1, 1, config, seed)
+    except SearchError:  # no child of any parent within one mutation: nothing to restore
+        return
+    for cut in range(24, 2 * len(whole) + 6):
+        assert keys_asked(cut, 1, config, seed) == whole
 
 
 def test_calls_out_of_order_are_named() -> None:

@@ -85,6 +85,7 @@ def test_random_genomes_follow_the_method_s_probabilities() -> None:
         ({"unary": ["sin", "sin"]}, "listed twice"),
         ({"hidden_nodes": 1}, "use hidden_nodes >= 2"),
         ({"mutation": {"operator": 0.9}}, "must be 1"),
+        ({"unary": ["neg"], "mutation": {"operator": 1, "input": 0, "arity": 0}}, "at least two unary"),
         ({"hiden_nodes": 4}, "unknown setting 'hiden_nodes' (did you mean 'hidden_nodes'?)"),
     ],
 )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lossmith.errors import InvalidLossError
+from lossmith.losses.build import loss
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome, random_genome
 from lossmith.space.integrity import check, examine, two_class_curve
@@ -49,6 +51,25 @@ def test_the_phenotype_falls_toward_the_right_answer_and_is_scaled() -> None:
         assert phenotype.shape == (1000,)
         assert (phenotype.min(), phenotype.max()) == (0.0, 1.0)
         assert phenotype[0] < phenotype[-1]
+
+
+@pytest.mark.parametrize("formula", ["sigmoid_deriv(yhat / max0(y))", "min(sigmoid(yhat / y), softplus(yhat / y))"])
+def test_a_first_step_that_jumps_is_noticed(formula: str) -> None:
+    """The method's check, and the published program, orient these backwards; nothing of ours trains them so."""
+    expression = Expression.from_text(formula)
+    examined = examine(expression)
+    assert examined.verdict.ok
+    assert examined.backwards
+    assert examined.phenotype is not None
+    assert (np.diff(examined.phenotype[1:]) < 0).all()  # falls as the wrong class becomes likelier
+    with pytest.raises(InvalidLossError, match="orients the rest the wrong way"):
+        loss(expression)
+    assert loss(expression, flip=not examined.verdict.flip).flip != examined.verdict.flip
+
+
+@pytest.mark.parametrize("formula", ["-y*log_abs(yhat)", "yhat*(y - yhat)", "log_abs(yhat) - y / yhat"])
+def test_ordinary_curves_are_not_backwards(formula: str) -> None:
+    assert not examine(Expression.from_text(formula)).backwards
 
 
 def test_the_curve_has_the_true_class_last() -> None:

@@ -47,8 +47,41 @@ def test_failed_trainings_are_counted_and_never_dropped_in_silence() -> None:
     content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
     mine = content["losses"][1]
     assert mine["failed"] == 1
-    assert mine["verdict"].startswith("not comparable: 1 of 8 trainings failed")
+    assert mine["verdict"].startswith("not comparable: 1 of 8 seeds failed")
     assert "evidence that" not in content["sentence"]
+
+
+def test_failures_of_the_baseline_count_as_well() -> None:
+    mine = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    scores = rows({BASE.key: [None, *(score + 0.05 for score in mine[1:])], OTHER.key: list(mine)})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
+    assert content["losses"][1]["failed"] == 0
+    assert content["losses"][1]["verdict"].startswith("not comparable: 1 of 8 seeds failed")
+
+
+def test_too_few_seeds_are_said_to_be_too_few() -> None:
+    scores = rows({BASE.key: [0.90 + i / 1000 for i in range(8)], OTHER.key: [0.95 + i / 900 for i in range(8)]})
+    few = {place: row for place, row in scores.items() if place[1] < 5}
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS[:5], few, "test")
+    assert content["losses"][1]["verdict"] == "too few seeds to tell it from cross_entropy: at least 6 are needed"
+    assert "there are too few seeds to tell mine from cross_entropy" in content["sentence"]
+    six = {place: row for place, row in scores.items() if place[1] < 6}
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS[:6], six, "test")
+    assert content["losses"][1]["verdict"] == "better than cross_entropy"
+
+
+def test_losses_with_one_label_are_told_apart_by_key() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    scores = rows({BASE.key: list(base), OTHER.key: [None] * 8})
+    content = summarise(TASK, [("same", BASE), ("same", OTHER)], SEEDS, scores, "test")
+    assert content["losses"][1]["verdict"].startswith("not comparable")
+
+
+def test_equal_scores_are_said_to_be_equal() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    scores = rows({BASE.key: list(base), OTHER.key: list(base)})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
+    assert "(+0.00 points, the same for every seed, p = 1)" in content["sentence"]
 
 
 def test_one_loss_alone_is_described() -> None:

@@ -3,7 +3,8 @@
 Workers are forked from a server process, which imports torch once for all while this process prepares its jobs; the
 server itself runs nothing, since torch's threads would not survive a fork.
 
-Each worker has a pipe of its own, so a worker that is killed takes down its own job and nothing else, and is replaced.
+Each worker has a pipe of its own, so a worker that is killed takes down its own job and nothing else, and is replaced;
+only the end of the server ends all of them.
 A worker whose parent disappears ends itself.
 """
 
@@ -17,7 +18,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
@@ -29,6 +30,7 @@ from lossmith.execution.base import Completed, Setup
 from lossmith.verdict import Reason
 
 _CONTEXT = multiprocessing.get_context("forkserver")
+_START_LIMIT = 600.0  # seconds for a worker to unpack what it needs
 _MAX_STARTS_LOST = 3  # workers in a row that end before they are ready: something is wrong with all of them
 
 
@@ -39,7 +41,7 @@ class _Worker:
     pipe: connection.Connection
     ready: bool = False
     job: int | None = None
-    since: float = 0.0  # monotonic seconds at which the job was handed over
+    since: float = 0.0  # monotonic seconds at which it was started, then at which the job was handed over
 
 
 class LocalExecutor:
@@ -52,7 +54,8 @@ class LocalExecutor:
 
     def __init__(self, workers: int, preload: Sequence[str] = ("torch",)) -> None:
         _CONTEXT.set_forkserver_preload([*preload])  # heeded by the first executor of this process
-        forkserver.ensure_running()
+        with _without_interrupts(), _translated():
+            forkserver.ensure_running()
         self._workers = workers
         self._setup: Setup | None = None
         self._time_limit: float | None = None
@@ -122,8 +125,9 @@ class LocalExecutor:
                     return []
                 return [self._end(worker, *message)]
             if worker.process.is_alive():
-                overdue = self._time_limit is not None and time.monotonic() - worker.since > self._time_limit
-                if worker.job is None or not overdue:
+                limit = self._time_limit if worker.ready else _START_LIMIT
+                idle = worker.ready and worker.job is None
+                if idle or limit is None or time.monotonic() - worker.since <= limit:
                     return []
                 return self._replace(worker, Reason.TIME_LIMIT)
         except (EOFError, OSError):
@@ -163,25 +167,47 @@ class LocalExecutor:
         return [Completed(worker.job, None, reason, detail, worker.number, time.monotonic() - worker.since)]
 
     def _patience(self, deadline: float | None) -> float | None:
-        """Seconds to sleep at most: until the deadline, or until the first running job is overdue."""
+        """Seconds to sleep at most: until the deadline, or until the first worker is overdue."""
         now = time.monotonic()
         times = [] if deadline is None else [deadline]
         if self._time_limit is not None:
             times += [worker.since + self._time_limit for worker in self._pool if worker.job is not None]
+        times += [worker.since + _START_LIMIT for worker in self._pool if not worker.ready]
         return max(0.0, min(times) - now) if times else None
 
 
 def _start(number: int, setup: Setup) -> _Worker:
-    ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
-    process.start()
+    with _without_interrupts(), _translated():
+        ours, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(target=_work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
+        process.start()
     theirs.close()  # so that the pipe ends when the worker does
-    return _Worker(number, process, ours)
+    return _Worker(number, process, ours, since=time.monotonic())
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started inside never see Ctrl-C, which a terminal sends to all: this process decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise LossmithError(
+            f"cannot start workers: {error or type(error).__name__}; is there enough memory, and is TMPDIR a short path"
+            " that can be written?"
+        ) from error
 
 
 def _work(pipe: connection.Connection, setup: Setup) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides what it means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         import torch  # noqa: PLC0415 - only a worker needs it here

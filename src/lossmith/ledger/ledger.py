@@ -24,7 +24,7 @@ from lossmith.ledger.rows import (
     read_candidate,
     read_evaluation,
 )
-from lossmith.ledger.schema import FILE, LOCK, SCHEMA
+from lossmith.ledger.schema import FILE, LOCK, NEW, SCHEMA
 from lossmith.verdict import Reason
 
 
@@ -37,7 +37,10 @@ class Ledger:
         self._lock = lock
         self._session: int | None = None
         self._began = 0.0
-        (self._events,) = self._one("SELECT max(coalesce(max(asked), 0), coalesce(max(told), 0)) FROM candidates")
+        (self._events,) = self._one(
+            "SELECT max(coalesce(max(asked), 0), coalesce(max(told), 0),"
+            " (SELECT coalesce(max(event), 0) FROM abandoned)) FROM candidates"
+        )
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
@@ -50,7 +53,9 @@ class Ledger:
         """
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            others = sorted(entry.name for entry in directory.iterdir() if entry.name not in (LOCK, FILE + ".new"))
+            others = sorted(
+                entry.name for entry in directory.iterdir() if entry.name not in (LOCK, NEW, NEW + "-journal")
+            )
         except OSError as error:
             raise RunError(f"{directory}: cannot make the run directory: {error.strerror}") from error
         if FILE in others:
@@ -60,10 +65,13 @@ class Ledger:
         if others:
             raise RunError(f"{directory}: is not empty ({others[0]}, ...); use another --run directory")
         lock = acquire(directory)
-        new = directory / (FILE + ".new")
+        new = directory / NEW
         try:
+            if (directory / FILE).exists():  # made by another process between the look and the lock
+                raise RunError(f"{directory}: holds a run already; use another --run")
             with translated(directory):
                 new.unlink(missing_ok=True)
+                new.with_name(new.name + "-journal").unlink(missing_ok=True)
                 # built aside and renamed, so that a ledger is either whole or not there
                 with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
                     connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
@@ -196,6 +204,8 @@ class Ledger:
                 )
                 self._touch()
         except sqlite3.IntegrityError as error:
+            if error.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
+                raise
             raise RunError(f"{self.directory}: evaluation {key} is in the ledger already") from error
         return EvaluationRow(
             cursor.lastrowid or 0,
@@ -220,6 +230,12 @@ class Ledger:
             connection.execute(
                 "UPDATE candidates SET told = ?, evaluation = ? WHERE number = ?", (self._events, evaluation, number)
             )
+
+    def add_abandoned(self, iteration: int) -> None:
+        """Record that an iteration ended because its failed child had no valid new replacement."""
+        with self._write() as connection:
+            self._events += 1
+            connection.execute("INSERT INTO abandoned VALUES (?, ?)", (self._events, iteration))
 
     def add_comparison(self, content: Mapping[str, Any]) -> None:
         with self._write() as connection:
@@ -254,6 +270,10 @@ class Ledger:
     def candidates(self) -> Iterator[CandidateRow]:
         """All candidates, in the order in which they were asked."""
         return map(read_candidate, self._all("SELECT * FROM candidates ORDER BY number"))
+
+    def abandoned(self) -> dict[int, int]:
+        """The iterations that were abandoned, by their place in the order of events."""
+        return dict(self._all("SELECT event, iteration FROM abandoned"))
 
     def losses(self) -> dict[str, LossRow]:
         """All losses by key."""

@@ -14,7 +14,7 @@ from lossmith.ledger.schema import APPLICATION_ID, FILE, LOCK, SCHEMA_VERSION
 
 
 def require(directory: Path) -> None:
-    if not directory.is_dir():
+    if not directory.exists():
         raise RunError(f"{directory}: no such directory; 'lossmith search --run {directory}' starts a run there")
     if not (directory / FILE).is_file():
         raise RunError(f"{directory}: is not a run (it holds no {FILE}); give the directory of a 'lossmith search'")

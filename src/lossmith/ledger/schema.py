@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FILE = "ledger.sqlite"
 LOCK = "lock"
+NEW = FILE + ".new"  # while it is being made
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4C6F5353  # "LoSS": tells a ledger from any other SQLite file
 
@@ -65,6 +66,10 @@ CREATE TABLE evaluations (
     session INTEGER NOT NULL REFERENCES sessions(id),
     finished REAL NOT NULL,
     UNIQUE (loss, task, seed, split)
+) STRICT;
+CREATE TABLE abandoned (                -- iterations whose failed child had no valid new replacement
+    event INTEGER PRIMARY KEY,          -- place in the order of events
+    iteration INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE comparisons (
     id INTEGER PRIMARY KEY,

@@ -14,7 +14,8 @@ from lossmith.losses.kinds import CrossEntropyLoss, CurveLoss, ExpressionLoss
 from lossmith.losses.module import Loss
 from lossmith.losses.zoo import ZOO, ZooLoss
 from lossmith.space.expression import Expression, number_text
-from lossmith.space.integrity import check
+from lossmith.space.integrity import examine
+from lossmith.verdict import Reason
 
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _SHOWN = 80  # characters of a formula in an error message
@@ -38,7 +39,7 @@ def loss(
 
     Args:
         x: a zoo name (see `lossmith.losses.zoo.ZOO`), a formula in y and yhat, the path of an exported loss (a `Path`,
-            or a text that ends in .json), or an expression.
+            or a text that ends in .json), the directory of a run (its best loss), or an expression.
         weight: [C], of the classes; floating point.
         ignore_index: the label that counts for nothing.
         reduction: "none", "mean" or "sum".
@@ -69,11 +70,12 @@ def loss(
         known = ["weight", "ignore_index", "reduction", "label_smoothing", "flip"]
         raise LossmithError(f"unknown argument '{name}'{nearest(name, known)}; only zoo losses take parameters")
     if flip is None:
-        verdict = check(expression)
-        if not verdict.ok:
+        examined = examine(expression)
+        if not examined.verdict.ok or examined.backwards:
             shown = expression.text if len(expression.text) <= _SHOWN else f"{expression.text[:_SHOWN]}..."
-            raise InvalidLossError(f"'{shown}' is not a loss: {verdict.message}")
-        flip = bool(verdict.flip)
+            message = Reason.BACKWARDS.message if examined.verdict.ok else examined.verdict.message
+            raise InvalidLossError(f"'{shown}' is not a loss: {message}")
+        flip = bool(examined.verdict.flip)
     formula, latex = expression.text, expression.to_latex()
     if flip:
         formula, latex = f"-({formula})", rf"-\left({latex}\right)"
@@ -90,6 +92,8 @@ def _expression(x: str | Path | Expression) -> Expression:
     text = x.strip()
     if text.endswith(".json"):
         return Expression.from_file(Path(text))
+    if len(text) <= _SHOWN and (Path(text) / "best.json").is_file():  # the directory of a run
+        return Expression.from_file(Path(text) / "best.json")
     try:
         return Expression.from_text(text)
     except FormulaError as error:

@@ -12,6 +12,7 @@ Double backward rebuilds the same quantities from the saved logits with differen
 Where values or gradients are not finite, for finite logits:
 - at a pole: a denominator that is 0 for some y, yhat in [0, 1], as in `1 / (yhat - y)`;
 - where a value overflows float32: `exp`, `sinh`, `i0`, `i1` and `softplus` beyond about 88, as in `exp(1 / yhat)`;
+- where a class whose logit is -inf has a target above 0: the largest number of the dtype stands for infinity;
 - where `log(x)` meets x = 0 for any x but yhat itself: `log(1 - yhat)` at saturation. `log_abs` has no such place.
 A saturated function outside an overflow is no such place: the chain rule takes 0 * infinity as 0 there, its limit.
 """
@@ -224,8 +225,13 @@ def class_sum(
 
 def _values(logits: Tensor, y: Tensor, run: Program, dim: int) -> tuple[list[Tensor], Tensor]:
     p = torch.softmax(logits, dim)
-    log_p = torch.log_softmax(logits, dim) if run.reads_log else None
+    log_p = log_softmax(logits, dim) if run.reads_log else None
     return run.values(y, p, log_p), p
+
+
+def log_softmax(logits: Tensor, dim: int) -> Tensor:
+    """log-softmax, but a class that is masked by a logit of -inf has the least finite number, since 0 * -inf is NaN."""
+    return torch.log_softmax(logits, dim).clamp(min=torch.finfo(logits.dtype).min)
 
 
 def weighted_sum(value: Tensor, weight: Tensor | None, dim: int, each: bool, divisor: int) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from lossmith.losses.contract import SummedLoss
-from lossmith.losses.kernels import class_sum, program, weighted_sum
+from lossmith.losses.kernels import class_sum, log_softmax, program, weighted_sum
 from lossmith.losses.module import Loss
 from lossmith.space.expression import Expression
 
@@ -45,7 +44,7 @@ class CurveLoss(SummedLoss):
     def class_sum(
         self, logits: Tensor, y: Tensor, weight: Tensor | None, dim: int, *, each: bool, divisor: int
     ) -> Tensor:
-        value = self._function(y, torch.log_softmax(logits, dim))
+        value = self._function(y, log_softmax(logits, dim))
         return weighted_sum(value, weight, dim, each, divisor)
 
     def curve(self, y: Tensor, p: Tensor, classes: int) -> Tensor:

@@ -164,16 +164,17 @@ class SearchRecord:
         return evaluation is not None and evaluation.reason.ok
 
     def _iterations_ended(self) -> int:
-        """The iterations of the evolution stage whose child joined the population, or whose attempts all failed."""
+        """The iterations of the evolution stage whose child joined the population, or that were given up."""
         evolution = [candidate for candidate in self.snapshot.candidates if candidate.stage == Stage.EVOLUTION]
         last_attempts = {candidate.iteration: candidate for candidate in evolution}  # the highest number comes last
-        # A new iteration begins only when no failed child waits for its replacement. So a failure that was told before
-        # the newest beginning, and has no later attempt, found no further child.
-        newest = max((candidate.asked for candidate in evolution if candidate.attempt == 0), default=0)
         return sum(
-            self._trained(last) or last.attempt >= self.config.search.retries or last.told < newest
-            for last in last_attempts.values()
-            if last.told is not None
+            candidate.told is not None
+            and (
+                self._trained(candidate)
+                or candidate.attempt >= self.config.search.retries
+                or candidate.iteration in self.snapshot.abandoned
+            )
+            for candidate in last_attempts.values()
         )
 
     @functools.cached_property

@@ -24,6 +24,7 @@ class Snapshot:
     evaluations: list[EvaluationRow]
     losses: dict[str, LossRow]  # by key
     comparisons: list[dict[str, Any]]
+    abandoned: frozenset[int]  # iterations whose failed child had no valid new replacement
 
     @classmethod
     def of(cls, ledger: Ledger) -> Self:
@@ -46,6 +47,7 @@ class Snapshot:
             evaluations=evaluations,
             losses=ledger.losses(),
             comparisons=comparisons,
+            abandoned=frozenset(ledger.abandoned().values()),
         )
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed, Executor
 from lossmith.ledger import EvaluationKey, EvaluationRow, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
@@ -21,6 +22,7 @@ from lossmith.verdict import Reason
 Split = Literal["validation", "test"]
 ZOO = "zoo:"  # starts the key of a loss of the zoo
 _MAX_LOST = 3  # workers that one evaluation may lose before it is recorded as failed
+_MAX_ERRORS = 3  # unexpected errors in a row that are taken for the machine's or the program's fault, not the losses'
 
 
 def expression_row(expression: Expression, flip: bool) -> LossRow:
@@ -50,6 +52,7 @@ class EvaluationSetup:
     tasks: dict[str, TaskConfig]  # by task_id
     datasets: dict[str, str]  # task_id -> key of `data`
     data: dict[str, bytes]  # pickled by this process, so that no shared memory is needed
+    checksums: dict[str, str]  # task_id -> checksum of its data
 
     def __call__(self) -> Callable[[EvaluationJob], TrainingResult]:
         data = {key: pickle.loads(content) for key, content in self.data.items()}  # noqa: S301 - our own, of `prepare`
@@ -68,12 +71,11 @@ class EvaluationSetup:
         return evaluate
 
 
-def prepare(tasks: Iterable[TaskConfig], ledger: Ledger) -> EvaluationSetup:
-    """Load the data of `tasks`, once where they share it, and note the tasks in the ledger.
+def prepare(tasks: Iterable[TaskConfig]) -> EvaluationSetup:
+    """Load the data of `tasks`, once where they share it.
 
     Raises:
         DataError: the data is missing, damaged, or does not fit.
-        RunError: it is not the data that the run began with.
     """
     loaded: dict[str, Dataset] = {}
     configs: dict[str, TaskConfig] = {}
@@ -84,8 +86,18 @@ def prepare(tasks: Iterable[TaskConfig], ledger: Ledger) -> EvaluationSetup:
             loaded[source] = load_dataset(task.data)
         configs[task.task_id] = task
         datasets[task.task_id] = source
-        ledger.add_task(task.task_id, task.name, task.model_dump(mode="json"), loaded[source].checksum)
-    return EvaluationSetup(configs, datasets, {key: pickle.dumps(dataset) for key, dataset in loaded.items()})
+    checksums = {task: loaded[source].checksum for task, source in datasets.items()}
+    return EvaluationSetup(configs, datasets, {key: pickle.dumps(data) for key, data in loaded.items()}, checksums)
+
+
+def register(setup: EvaluationSetup, ledger: Ledger) -> None:
+    """Note the tasks of a setup in the ledger.
+
+    Raises:
+        RunError: a task's data is not what the run began with.
+    """
+    for key, task in setup.tasks.items():
+        ledger.add_task(key, task.name, task.model_dump(mode="json"), setup.checksums[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,7 @@ class Evaluations:
         self._tickets: dict[EvaluationKey, list[int]] = defaultdict(list)  # of the evaluations that run
         self._jobs: dict[int, EvaluationJob] = {}
         self._lost: dict[EvaluationKey, int] = defaultdict(int)
+        self._errors: list[Completed] = []  # in a row, not recorded yet
         self._next_job = 0
 
     def request(self, ticket: int, loss: LossRow, task: str, seed: int, split: Split = "validation") -> None:
@@ -121,7 +134,12 @@ class Evaluations:
             self._submit(EvaluationJob(loss, task, seed, split))
 
     def wait(self, timeout: float | None = None) -> list[Answer]:
-        """The answers that are new, each recorded in the ledger; waits for one, up to `timeout` seconds."""
+        """The answers that are new, each recorded in the ledger; waits for one, up to `timeout` seconds.
+
+        Raises:
+            LossmithError: several evaluations in a row raised an unexpected error. They are not recorded, so they
+                are run again once the fault is mended and the work resumed.
+        """
         for completed in self._executor.wait(0.0 if self._answered else timeout):
             self._record(completed)
         answered, self._answered = self._answered, []
@@ -133,16 +151,33 @@ class Evaluations:
         self._next_job += 1
 
     def _record(self, completed: Completed) -> None:
-        job = self._jobs.pop(completed.job)
-        key = EvaluationKey(job.loss.key, job.task, job.seed, job.split)
+        job = self._jobs[completed.job]
         if completed.reason is Reason.WORKER_LOST:
+            key = _key(job)
             self._lost[key] += 1
             if self._lost[key] < _MAX_LOST:  # likelier the machine's doing than the loss's
+                del self._jobs[completed.job]
                 self._submit(job)
                 return
-        row = self._ledger.add_evaluation(job.loss, key, worker=completed.worker, **_values(completed))
-        first, *others = self._tickets.pop(key)
-        self._answered += [Answer(first, row, reused=False), *(Answer(ticket, row, reused=True) for ticket in others)]
+        if completed.reason is Reason.ERROR:
+            self._errors.append(completed)
+            if len(self._errors) >= _MAX_ERRORS:
+                what = completed.detail.strip().rpartition("\n")[2]
+                raise LossmithError(f"{_MAX_ERRORS} evaluations in a row failed with an unexpected error: {what}")
+            if len(self._errors) < len(self._jobs):
+                return  # the evaluations that still run will tell whether errors are the rule
+            ended, self._errors = self._errors, []
+        else:
+            ended, self._errors = [*self._errors, completed], []
+        for each in ended:
+            job = self._jobs.pop(each.job)
+            row = self._ledger.add_evaluation(job.loss, _key(job), worker=each.worker, **_values(each))
+            first, *others = self._tickets.pop(_key(job))
+            self._answered += [Answer(first, row, reused=False), *(Answer(other, row, reused=True) for other in others)]
+
+
+def _key(job: EvaluationJob) -> EvaluationKey:
+    return EvaluationKey(job.loss.key, job.task, job.seed, job.split)
 
 
 def _values(completed: Completed) -> dict[str, Any]:

@@ -62,6 +62,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A failed child was to be replaced, and no valid new mutant of its parent was found: the iteration ended."""
+
+    iteration: int
+
+
+Event = Candidate | tuple[int, Outcome] | Abandoned  # an ask, a tell (number and outcome), or a retry given up
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """One living member of the population."""
 
@@ -89,6 +99,8 @@ class Evolution:
         self._scored: list[Member] = []  # of screening, then of selection
         self._selected: list[Member] = []
         self._retries: deque[Candidate] = deque()  # failed children that are to be replaced
+        self._abandoned: list[Abandoned] = []  # not yet taken
+        self._reasons: Counter[Reason] = Counter()  # of the present stage
         self.population: deque[Member] = deque()  # the oldest first
         self._members: dict[int, Member] = {}
         self._known = _Known(search.phenotype_distance)
@@ -155,8 +167,9 @@ class Evolution:
         while self._retries:
             failed = self._retries.popleft()
             child = self._child(failed.iteration, failed.attempt + 1, self._members[_parent(failed)])
-            if isinstance(child, Candidate):
+            if child is not None:
                 return child
+            self._abandoned.append(Abandoned(failed.iteration))
             self._end_iteration()
         if self._begun == self._search.iterations:
             return None
@@ -225,6 +238,7 @@ class Evolution:
         if candidate is None:
             state = "was told before" if 0 <= number < self._asked else f"was never asked (last: {self._asked - 1})"
             raise SearchError(f"tell({number}): candidate {number} {state}")
+        self._reasons[outcome.reason] += 1
         if candidate.stage is Stage.EVOLUTION:
             self._tell_child(candidate, outcome)
             return
@@ -243,12 +257,14 @@ class Evolution:
 
     def _begin(self, stage: Stage) -> None:
         if not self._scored:
+            counts = ", ".join(f"{count} {reason.value}" for reason, count in self._reasons.most_common())
             raise SearchError(
-                f"none of the {self._ended} losses of the {self._stage} stage trained; raise search.initial, or lower"
-                " the task's early-stop thresholds"
+                f"none of the {self._ended} losses of the {self._stage} stage trained ({counts}); raise search.initial,"
+                " or lower the task's early-stop thresholds"
             )
         self._stage, self._begun, self._ended = stage, 0, 0
         self._scored = []
+        self._reasons.clear()
 
     def _tell_child(self, candidate: Candidate, outcome: Outcome) -> None:
         if outcome.fitness is None:
@@ -271,37 +287,44 @@ class Evolution:
 
     # -- restoring -------------------------------------------------------------------------------------------------
 
-    def restore(self, events: Iterable[Candidate | tuple[int, Outcome]]) -> None:
-        """Bring a fresh search to where a recorded one was: its asks and tells, in the order in which they happened.
+    def take_abandoned(self) -> list[Abandoned]:
+        """The retries given up by `ask` since the last call; a record of the search holds them before the ask."""
+        taken, self._abandoned = self._abandoned, []
+        return taken
+
+    def restore(self, events: Iterable[Event]) -> None:
+        """Bring a fresh search to where a recorded one was: what happened, in the order in which it happened.
 
         Nothing is drawn or mutated again, so a restart costs microseconds per event.
         """
         if self._asked:
             raise SearchError("restore() on a search that has begun; make a new Evolution")
         for event in events:
-            if isinstance(event, Candidate):
-                self._restore_ask(event)
-            else:
-                self.tell(*event)
+            match event:
+                case Candidate():
+                    self._restore_ask(event)
+                case Abandoned(iteration):
+                    self._next_retry(iteration)
+                    self._end_iteration()
+                case (number, outcome):
+                    self.tell(number, outcome)
 
     def _restore_ask(self, candidate: Candidate) -> None:
         if candidate.number != self._asked:
             raise SearchError(f"restore(): expected candidate {self._asked}, found {candidate.number}")
         if candidate.stage is Stage.EVOLUTION:
-            # retries are asked in the order in which they failed; one that found no child ended its iteration
-            while candidate.attempt and self._retries[0].iteration != candidate.iteration:
-                self._retries.popleft()
-                self._end_iteration()
             if candidate.attempt:
-                failed = self._retries.popleft()
-                parent = self._members[_parent(failed)]
+                parent = self._members[_parent(self._next_retry(candidate.iteration))]
             else:
-                while self._retries:
-                    self._retries.popleft()
-                    self._end_iteration()
                 parent = next(member for member in self.population if member.number == candidate.parent)
             self._members[parent.number] = parent
         self._enter(candidate)
+
+    def _next_retry(self, iteration: int) -> Candidate:
+        """Take the failed child that is first in the queue, which must be of `iteration`."""
+        if not self._retries or self._retries[0].iteration != iteration:
+            raise SearchError(f"restore(): no failed child of iteration {iteration} waits to be replaced")
+        return self._retries.popleft()
 
     def waiting(self) -> list[Candidate]:
         """The candidates that were asked and not told, in the order of asking."""

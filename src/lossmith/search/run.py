@@ -15,8 +15,8 @@ from lossmith.config import RunConfig
 from lossmith.execution.base import Executor
 from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
 from lossmith.search.best import of_search
-from lossmith.search.evaluation import Answer, Evaluations, expression_row, prepare, zoo_row
-from lossmith.search.evolution import Candidate, Evolution, Outcome, Stage
+from lossmith.search.evaluation import Answer, Evaluations, EvaluationSetup, expression_row, register, zoo_row
+from lossmith.search.evolution import Abandoned, Candidate, Event, Evolution, Outcome, Stage
 from lossmith.search.seeds import training_seed
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome
@@ -47,6 +47,7 @@ class Progress:
 def search(
     ledger: Ledger,
     config: RunConfig,
+    setup: EvaluationSetup,
     *,
     executor: Executor,
     update: Callable[[Progress], None] = lambda progress: None,
@@ -54,12 +55,13 @@ def search(
 ) -> Progress:
     """Run the search of `config` from where `ledger` has it to its end, or until `should_stop`.
 
-    `executor` is begun here, and closed by whoever made it.
+    `setup` is what `prepare` gives for the configuration's two tasks. `executor` is begun here, and closed by whoever
+    made it.
 
     Raises:
-        DataError, RunError, SearchError: see `prepare` and `Evolution`; everything finished is in the ledger.
+        RunError, SearchError: see `register` and `Evolution`; everything finished is in the ledger.
     """
-    setup = prepare((config.screening, config.task), ledger)
+    register(setup, ledger)
     evolution = Evolution(config.search, config.space, config.seed)
     total = sum(evolution.remaining().values())
     evolution.restore(_events(ledger))
@@ -94,7 +96,12 @@ def _loop(
     for candidate in waiting.values():
         request(candidate)
     while not evolution.done and not should_stop():
-        while len(waiting) < config.search.in_flight and (candidate := evolution.ask()) is not None:
+        while len(waiting) < config.search.in_flight:
+            candidate = evolution.ask()
+            for abandoned in evolution.take_abandoned():
+                ledger.add_abandoned(abandoned.iteration)
+            if candidate is None:
+                break
             loss = expression_row(candidate.individual.expression, candidate.individual.flip)
             ledger.add_candidate(loss, candidate_row(candidate))
             waiting[candidate.number] = candidate
@@ -114,11 +121,11 @@ def _loop(
         meter.tick()
 
 
-def _events(ledger: Ledger) -> Iterator[Candidate | tuple[int, Outcome]]:
-    """The recorded asks and tells, in the order in which they happened."""
+def _events(ledger: Ledger) -> Iterator[Event]:
+    """What is recorded of a search, in the order in which it happened."""
     evaluations = {row.id: row for row in ledger.evaluations()}
     losses = ledger.losses()
-    events: dict[int, Candidate | tuple[int, Outcome]] = {}
+    events: dict[int, Event] = {place: Abandoned(iteration) for place, iteration in ledger.abandoned().items()}
     for row in ledger.candidates():
         events[row.asked] = _candidate(row, losses[row.loss])
         if row.told is not None and row.evaluation is not None:
@@ -210,4 +217,5 @@ class _Meter:
         better = row.score is not None and (progress.best is None or row.score > progress.best)
         if better and row.key.task == self._task.task_id:
             progress.best = row.score
-            progress.best_formula = self._ledger.loss(row.key.loss).formula
+            loss = self._ledger.loss(row.key.loss)
+            progress.best_formula = f"-({loss.formula})" if loss.flip else loss.formula

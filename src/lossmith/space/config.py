@@ -52,6 +52,12 @@ class SpaceConfig(Settings):
         return names
 
     @model_validator(mode="after")
+    def _can_mutate(self) -> Self:
+        if self.mutation.operator == 1 and min(len(self.unary), len(self.binary)) < 2:
+            raise ValueError("mutation.operator = 1 needs at least two unary and two binary operators to choose from")
+        return self
+
+    @model_validator(mode="after")
     def _root_has_inputs(self) -> Self:
         if self.hidden_nodes == 1 and self.unary_root < 1:
             raise ValueError("a binary root reads two different hidden nodes: use hidden_nodes >= 2 or unary_root = 1")

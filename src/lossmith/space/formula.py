@@ -145,6 +145,8 @@ class _Parser:
             inner = self._sum()
             self._expect(")", "expected ')'")
             return inner
+        if token.text == "*" and self._tokens[self._next - 2].text == "*":
+            raise FormulaError("a power is written x^2, found '**'", self._text, token.position)
         if token.kind != "name":
             raise self._error("expected a number, y, yhat, an operator or '('", token)
         if token.text in (TARGET, PREDICTION):
@@ -154,7 +156,7 @@ class _Parser:
     def _call(self, token: _Token) -> int:
         operator = OPERATORS.get(ALIASES.get(token.text, token.text))
         if operator is None:
-            hint = nearest(token.text, [*OPERATORS, *ALIASES, TARGET, PREDICTION])
+            hint = nearest(token.text.lower(), [*OPERATORS, *ALIASES, TARGET, PREDICTION])
             raise FormulaError(f"unknown name '{token.text:.40}'{hint}", self._text, token.position)
         self._expect("(", f"expected '(' after '{token.text}'")
         inputs = [self._sum()]

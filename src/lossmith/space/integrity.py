@@ -30,6 +30,8 @@ class Examination:
     """A verdict together with the curve it was taken from."""
 
     verdict: Verdict
+    # Whether the verdict's orientation makes the curve fall where a person would see it rise (see `_backwards`).
+    backwards: bool = False
     # float64 [1000]: the oriented two-class curve scaled to [0, 1]; None unless the verdict is ok
     phenotype: np.ndarray | None = None
 
@@ -54,7 +56,7 @@ def examine(candidate: Expression | Genome) -> Examination:
     verdict = _judge(curve)
     if not verdict.ok:
         return Examination(verdict)
-    return Examination(verdict, phenotype(curve, verdict.flip is True))
+    return Examination(verdict, _backwards(curve), phenotype(curve, verdict.flip is True))
 
 
 def phenotype(curve: np.ndarray, flip: bool) -> np.ndarray:
@@ -96,6 +98,18 @@ def _judge(curve: np.ndarray) -> Verdict:
         return Verdict(Reason.MANY_TURNS)
     if turns == 0:
         return Verdict(Reason.OK, flip=bool(signs[0] < 0))
-    # A curve that rises first is a hill and is turned over. The first step leaves t = eps, where protected divisions
-    # jump (yhat / y at y = 0), so the direction is read from the second.
+    # A curve that rises first is a hill and is turned over. The published program reads the direction from the second
+    # step, after the one from t = eps where protected divisions jump; the reference values rest on that.
     return Verdict(Reason.OK, flip=bool(signs[1] > 0))
+
+
+def _backwards(curve: np.ndarray) -> bool:
+    """Whether an accepted curve is one jump at the first step and strictly monotone after it.
+
+    Such a curve counts as a valley or a hill, since it turns once, and is oriented as one: the wrong way round for all
+    but its first step, as in `sigmoid_deriv(yhat / max0(y))`. About 1.7% of the random graphs that the method accepts
+    are such. `check` keeps the method's verdict; the search and `lossmith.loss` refuse them.
+    """
+    with np.errstate(invalid="ignore"):  # an infinity at an end
+        signs = np.sign(np.diff(curve))
+    return bool(signs[0] * signs[1] < 0 and (signs[1:] == signs[1]).all())

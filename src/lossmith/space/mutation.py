@@ -152,6 +152,8 @@ def _consider(genome: Genome, known: Known) -> Individual | Reason:
     examined = examine(expression)
     if examined.phenotype is None or examined.verdict.flip is None:
         return examined.verdict.reason
+    if examined.backwards:
+        return Reason.BACKWARDS
     if known.has_phenotype(examined.phenotype):
         return Reason.DUPLICATE_PHENOTYPE
     return Individual(genome, expression, examined.verdict.flip, examined.phenotype)

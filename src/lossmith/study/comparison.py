@@ -8,7 +8,7 @@ from typing import Any
 from lossmith.errors import LossmithError
 from lossmith.execution.base import Executor
 from lossmith.ledger import EvaluationRow, Ledger, LossRow
-from lossmith.search.evaluation import Evaluations, Split, prepare
+from lossmith.search.evaluation import Evaluations, EvaluationSetup, Split, register
 from lossmith.train.task import TaskConfig
 
 _POLL = 0.2  # seconds between looks at `should_stop`
@@ -17,6 +17,7 @@ _POLL = 0.2  # seconds between looks at `should_stop`
 def compare(
     ledger: Ledger,
     task: TaskConfig,
+    setup: EvaluationSetup,
     losses: Sequence[tuple[str, LossRow]],
     seeds: Sequence[int],
     *,
@@ -33,7 +34,7 @@ def compare(
     Returns:
         The content of the comparison as JSON data, in the form that `docs/ledger.md` describes; None if stopped.
     """
-    setup = prepare([task], ledger)
+    register(setup, ledger)
     wanted = [(loss, seed) for seed in seeds for _, loss in losses]  # seed by seed, so that pairs are whole early
     rows: dict[tuple[str, int], EvaluationRow] = {}
     executor.begin(setup)

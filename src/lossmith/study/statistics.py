@@ -52,6 +52,7 @@ def paired_difference(scores: Sequence[float], baseline: Sequence[float], seed: 
         permutation_type="samples",
         n_resamples=_RESAMPLES,
         vectorized=True,
+        batch=4096,  # patterns at once, which bounds the memory for many pairs
         rng=np.random.default_rng(seed),
     )
     return PairedDifference(n, mean, sd, low, high, float(test.pvalue))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -44,7 +45,7 @@ def summarise(
     testable = [key for key, difference in differences.items() if difference]
     adjusted = dict(zip(testable, holm([d.p for d in differences.values() if d]), strict=True))
     compared = [
-        _compared(label, loss, scores[loss.key], differences.get(loss.key), adjusted.get(loss.key), losses[0][0])
+        _compared(label, loss, scores[loss.key], differences.get(loss.key), adjusted.get(loss.key), losses)
         for label, loss in losses
     ]
     return {
@@ -71,18 +72,9 @@ def _compared(
     scores: list[float | None],
     difference: PairedDifference | None,
     p_adjusted: float | None,
-    baseline: str,
+    losses: Sequence[tuple[str, LossRow]],
 ) -> ComparedLoss:
     present = [score for score in scores if score is not None]
-    failed = len(scores) - len(present)
-    if difference is None or p_adjusted is None:
-        verdict = "baseline" if label == baseline else "not comparable: fewer than two seeds trained with both losses"
-    elif failed:
-        verdict = f"not comparable: {failed} of {len(scores)} trainings failed, and the others are a selection"
-    elif p_adjusted < SIGNIFICANCE:
-        verdict = f"{'better' if difference.mean > 0 else 'worse'} than {baseline}"
-    else:
-        verdict = f"no evidence of a difference from {baseline}"
     return ComparedLoss(
         key=loss.key,
         label=label,
@@ -90,29 +82,48 @@ def _compared(
         scores=scores,
         mean=statistics.fmean(present) if present else None,
         sd=statistics.stdev(present) if len(present) > 1 else None,
-        failed=failed,
+        failed=len(scores) - len(present),
         difference=None
         if difference is None
         else {**asdict(difference), "confidence": CONFIDENCE, "p_adjusted": p_adjusted},
-        verdict=verdict,
+        verdict="baseline" if loss.key == losses[0][1].key else _verdict(difference, p_adjusted, len(scores), losses),
     )
+
+
+def _verdict(
+    difference: PairedDifference | None, p_adjusted: float | None, seeds: int, losses: Sequence[tuple[str, LossRow]]
+) -> str:
+    baseline = losses[0][0]
+    if difference is None or p_adjusted is None:
+        return f"not comparable: fewer than two seeds trained with both it and {baseline}"
+    if difference.n < seeds:
+        lost = seeds - difference.n
+        return (
+            f"not comparable: {lost} of {seeds} seeds failed with it or with {baseline}, and the others are a selection"
+        )
+    if p_adjusted < SIGNIFICANCE:
+        return f"{'better' if difference.mean > 0 else 'worse'} than {baseline}"
+    # the least p that n pairs can give is 2 / 2^n, before Holm's factor
+    needed = math.ceil(math.log2(2 * (len(losses) - 1) / SIGNIFICANCE) + 1e-9)
+    if seeds < needed:
+        return f"too few seeds to tell it from {baseline}: at least {needed} are needed"
+    return f"no evidence of a difference from {baseline}"
 
 
 def _sentence(baseline: str, others: Sequence[ComparedLoss], basis: str) -> str:
     """What the comparison says, plainly; the intervals cover the seeds, not the choice of the images."""
     parts = []
     for loss in others:
-        if loss.difference is None:
-            parts.append(f"{loss.label}: {loss.verdict}")
+        if loss.difference is None or loss.verdict.startswith("not comparable"):
+            parts.append(f"{loss.label} is {loss.verdict}")
             continue
         points, low, high = (100 * loss.difference[name] for name in ("mean", "low", "high"))
-        figures = (
-            f"{points:+.2f} points, 95% interval {low:+.2f} to {high:+.2f}, p = {loss.difference['p_adjusted']:.3g}"
-        )
+        interval = f"95% interval {low:+.2f} to {high:+.2f}" if loss.difference["sd"] else "the same for every seed"
+        figures = f"({points:+.2f} points, {interval}, p = {loss.difference['p_adjusted']:.3g})"
         if loss.verdict.startswith("no evidence"):
-            parts.append(f"there is no evidence that {loss.label} differs from {baseline} ({figures})")
-        elif loss.verdict.startswith("not comparable"):
-            parts.append(f"{loss.label} is {loss.verdict}")
+            parts.append(f"there is no evidence that {loss.label} differs from {baseline} {figures}")
+        elif loss.verdict.startswith("too few"):
+            parts.append(f"there are {loss.verdict.replace(' it ', f' {loss.label} ', 1)} {figures}")
         else:
-            parts.append(f"there is evidence that {loss.label} is {loss.verdict} ({figures})")
+            parts.append(f"there is evidence that {loss.label} is {loss.verdict} {figures}")
     return f"With {basis}, " + "; ".join(parts) + "." if parts else "There is nothing to compare."

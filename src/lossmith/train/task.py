@@ -15,11 +15,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, PositiveInt, model_validator
 
 from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, read_yaml, validate
+from lossmith.settings import Settings, parse_yaml, read_yaml, validate
 
 ModelName = Literal["convnet", "resnet9v2"]
 SourceName = Literal["digits", "fashion-mnist", "npz", "folder"]
@@ -133,7 +132,7 @@ def task_values(name: str, where: str) -> dict[str, Any]:
     if name not in known:
         hint = nearest(name, known)
         raise ConfigError(f"{where}: no task preset '{name}'{hint}; use one of {', '.join(known)}, or a YAML file")
-    values: dict[str, Any] = yaml.safe_load(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    values: dict[str, Any] = parse_yaml(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
     return {"name": name, **values}
 
 
@@ -153,8 +152,9 @@ def load_task(reference: str | Mapping[str, Any], where: str) -> TaskConfig:
         return validate(TaskConfig, _with_base(dict(reference), where), where)
     path = Path(reference).expanduser()
     if path.suffix in _SUFFIXES or len(path.parts) > 1:
-        values = _with_base(read_yaml(path), str(path))
-        return validate(TaskConfig, {"name": path.stem, **values}, str(path))
+        own = read_yaml(path)
+        values = {**_with_base(own, str(path)), "name": own.get("name", path.stem)}
+        return validate(TaskConfig, values, str(path))
     return validate(TaskConfig, task_values(reference, where), f"{where}: task '{reference}'")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -54,7 +55,7 @@ def read_fashion_mnist(path: str | None) -> Source:
 def _find() -> Path:
     places = (cache_directory(), DEBIAN_DIRECTORY)
     for place in places:
-        if place.is_dir():
+        if all((place / name).is_file() for name in PUBLISHED_MD5):  # a download may have been broken off
             return place
     raise DataError(f"Fashion-MNIST is in neither {places[0]} nor {places[1]}; {_REMEDY}")
 
@@ -109,7 +110,12 @@ def fetch_fashion_mnist(
             if progress is not None:
                 progress(name, target.stat().st_size, target.stat().st_size)
             continue
-        _download(f"{base_url.rstrip('/')}/{name}", target, expected, progress)
+        try:
+            _download(f"{base_url.rstrip('/')}/{name}", target, expected, progress)
+        except DataError:
+            with contextlib.suppress(OSError):  # not empty: what is there is whole, and kept
+                directory.rmdir()
+            raise
     return directory
 
 

@@ -45,7 +45,8 @@ def read_npz(path: str) -> Source:
 
 def _read(file: Path) -> dict[str, _Array]:
     if not file.is_file():
-        raise DataError(f"{file}: no such file; set data.path to an .npz file")
+        problem = "is a directory" if file.is_dir() else "no such file"
+        raise DataError(f"{file}: {problem}; set data.path to an .npz file")
     try:
         with file.open("rb") as opened:
             content = np.load(opened, allow_pickle=False)
