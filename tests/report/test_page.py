@@ -280,8 +280,9 @@ def test_names_and_formulas_are_never_markup(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_unicode_text(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", config(name="half \ud800"), tells=1)
-    assert "half ?" in report(run, tmp_path / "out").text
+    with Ledger.create(tmp_path / "run", {"name": "half \ud800"}):  # a configuration that no version would write
+        pass
+    assert "half ?" in report(tmp_path / "run", tmp_path / "out").text
 
 
 def test_a_comparison(tmp_path: Path) -> None:

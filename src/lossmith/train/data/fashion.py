@@ -112,7 +112,7 @@ def fetch_fashion_mnist(
             continue
         try:
             _download(f"{base_url.rstrip('/')}/{name}", target, expected, progress)
-        except DataError:
+        except BaseException:
             with contextlib.suppress(OSError):  # not empty: what is there is whole, and kept
                 directory.rmdir()
             raise
