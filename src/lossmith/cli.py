@@ -8,15 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 import time
+import types
 
-import tyro
-from tyro.conf import OmitArgPrefixes
-
-from lossmith.arguments import Command, Trains
 from lossmith.errors import ConfigError, FormulaError, LossmithError
-from lossmith.execution.local import LocalExecutor
 from lossmith.version import __version__
 
 _OPTION = re.compile(r"(?!-)|--?[A-Za-z][\w-]*(=|$)")  # also whatever does not begin with a minus
@@ -27,6 +24,7 @@ BEGAN = time.monotonic()  # the wall time of a run counts from here, imports inc
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGINT, _end_at_once)
     try:
         return _run(arguments)
     except FormulaError as error:
@@ -39,10 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
+def _end_at_once(number: int, frame: types.FrameType | None) -> None:
+    """Ctrl-C where no work is under way, while torch is imported above all.
+
+    An exception would be lost there: Python ignores those raised in its import machinery's callbacks. Ending at once
+    loses nothing: whatever writes does so in whole transactions, and workers end with this process.
+    """
+    os.write(2, b"lossmith: stopped\n")
+    os._exit(130)
+
+
 def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-V"]):
         print(f"lossmith {__version__}")
         return 0
+    import tyro  # noqa: PLC0415 - here, so that Ctrl-C meets the handler
+    from tyro.conf import OmitArgPrefixes  # noqa: PLC0415
+
+    from lossmith.arguments import Command, Trains  # noqa: PLC0415
+    from lossmith.execution.local import LocalExecutor  # noqa: PLC0415
+
     # a formula may begin with a minus; the blank tells it from an option, and formulas ignore blanks
     arguments = [argument if _OPTION.match(argument) else f" {argument}" for argument in arguments]
     command = tyro.cli(

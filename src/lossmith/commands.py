@@ -35,6 +35,7 @@ _STOPPED = 130
 _RUNS = Path("runs")
 _SEEDS = 10  # of a comparison, unless the user says otherwise; fewer than 6 can show nothing
 _MAX_SEEDS = 100_000
+_LABEL = 40  # characters of a formula in a comparison's table
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,11 @@ def _named_loss(text: str) -> tuple[str, LossRow]:
     loss = build_loss(text)
     if loss.expression is None:
         raise AssertionError(f"'{text}' is neither of the zoo nor an expression")
-    return text.strip(), expression_row(loss.expression, bool(loss.flip))
+    return _shortened(text.strip()), expression_row(loss.expression, bool(loss.flip))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LABEL else f"{text[: _LABEL - 3]}..."
 
 
 def _is_directory(text: str) -> bool:

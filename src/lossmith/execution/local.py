@@ -187,12 +187,18 @@ def _start(number: int, setup: Setup) -> _Worker:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, which a terminal sends to all: this process decides what it means."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes started inside ignore Ctrl-C, which a terminal sends to all: this process decides what it means.
+
+    Ignored, not blocked: multiprocessing unblocks it while it starts a process. What is ignored stays so there.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there may a handler be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
