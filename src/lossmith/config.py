@@ -147,6 +147,7 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         below = {"base": merged[key]} if key in _TASKS and isinstance(merged.get(key), str) else merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[key] = _merged(dict(below), value) if both else value  # type: ignore[arg-type]
+        merged[key] = (
+            _merged(dict(below), value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        )
     return merged

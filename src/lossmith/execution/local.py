@@ -220,7 +220,7 @@ def _work(pipe: connection.Connection, setup: Setup) -> None:
 
         torch.set_num_threads(1)
         function = setup()
-    except Exception as error:
+    except Exception as error:  # whatever it is, the parent must hear of it
         pipe.send(f"{type(error).__name__}: {error}")
         return
     pipe.send("")
@@ -231,7 +231,7 @@ def _work(pipe: connection.Connection, setup: Setup) -> None:
             return
         try:
             message = (function(payload), "")
-        except Exception:
+        except Exception:  # a bug in one job must not end the search; its text is recorded
             message = (None, traceback.format_exc(limit=-6))
         pipe.send(message)
 
