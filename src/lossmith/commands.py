@@ -196,7 +196,8 @@ def _fetch(console: Console) -> None:
 
 def _named_loss(text: str) -> tuple[str, LossRow]:
     """The loss that a user names: a run directory means its best loss."""
-    if not text.strip():
+    text = text.strip()
+    if not text:
         raise ConfigError("--loss: a name, formula, file or run is missing between the quotes")
     if _is_directory(text):
         with Ledger.read(Path(text)) as ledger:
@@ -209,7 +210,7 @@ def _named_loss(text: str) -> tuple[str, LossRow]:
     loss = build_loss(text)
     if loss.expression is None:
         raise AssertionError(f"'{text}' is neither of the zoo nor an expression")
-    return _shortened(text.strip()), expression_row(loss.expression, bool(loss.flip))
+    return _shortened(text), expression_row(loss.expression, bool(loss.flip))
 
 
 def _shortened(text: str) -> str:

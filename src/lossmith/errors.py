@@ -57,10 +57,6 @@ class RunError(LossmithError):
     """A run directory or its ledger that cannot be used: not a run, in use, damaged, or from a newer version."""
 
 
-class MissingExtraError(LossmithError):
-    """An optional dependency that is not installed; the message names the install command."""
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """' (did you mean 'X'?)' for the closest of `known` to `name`, or '' where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

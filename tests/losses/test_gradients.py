@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from helpers import accepted_expressions
 from lossmith import loss
 from lossmith.losses.bounds import may_overflow
 from lossmith.losses.kernels import class_sum, program
 from lossmith.space.expression import CONSTANT, PREDICTION, TARGET, Expression
-from lossmith.space.genome import random_genome
-from lossmith.space.integrity import check
 from lossmith.space.operators import EPS, OPERATORS
 
 GRAPHS = 200
@@ -27,13 +25,7 @@ _KINK_AT_ZERO = frozenset(
 @functools.cache
 def accepted() -> tuple[Expression, ...]:
     """The first accepted graphs of a fixed stream."""
-    rng = np.random.default_rng(20240313)
-    found: list[Expression] = []
-    while len(found) < GRAPHS:
-        genome = random_genome(rng)
-        if check(genome).ok:
-            found.append(Expression.from_genome(genome))
-    return tuple(found)
+    return tuple(accepted_expressions(GRAPHS, seed=20240313))
 
 
 def point(seed: int, shape: tuple[int, int] = (2, 3)) -> tuple[Tensor, Tensor, Tensor]:

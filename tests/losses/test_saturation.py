@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from helpers import accepted_expressions
 from lossmith import loss
 from lossmith.losses.bounds import may_overflow
 from lossmith.losses.kernels import class_sum, program
 from lossmith.losses.zoo import ZOO
 from lossmith.space.expression import Expression
-from lossmith.space.genome import random_genome
-from lossmith.space.integrity import check
 
 LOGITS = torch.tensor(
     [
@@ -32,16 +30,6 @@ LABELS = torch.tensor([0, 0, 3, 2, 1, 0, 1, 3])  # right, wrong and hopelessly w
 GRAPHS = 300
 
 
-def expressions() -> list[Expression]:
-    rng = np.random.default_rng(7)
-    found: list[Expression] = []
-    while len(found) < GRAPHS:
-        genome = random_genome(rng)
-        if check(genome).ok:
-            found.append(Expression.from_genome(genome))
-    return found
-
-
 def outcome(expression: Expression, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     leaf = logits.detach().clone().requires_grad_()
     value = class_sum(leaf, target.to(leaf.dtype), None, program(expression), dim=1, each=True)
@@ -57,7 +45,7 @@ def test_random_graphs() -> None:
     """
     hard = F.one_hot(LABELS, 4)
     saturated = guarded = 0
-    for expression in expressions():
+    for expression in accepted_expressions(GRAPHS, seed=7):
         for target in (hard, 0.9 * hard + 0.025):
             precise, precise_gradient = outcome(expression, LOGITS.double(), target)
             value, gradient = outcome(expression, LOGITS, target)

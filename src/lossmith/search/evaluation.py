@@ -119,7 +119,8 @@ class Evaluations:
         self._tickets: dict[EvaluationKey, list[int]] = defaultdict(list)  # of the evaluations that run
         self._jobs: dict[int, EvaluationJob] = {}
         self._lost: dict[EvaluationKey, int] = defaultdict(int)
-        self._errors: list[Completed] = []  # in a row, not recorded yet
+        self._errors = 0  # in a row
+        self._held: list[Completed] = []  # errors that are not recorded yet
         self._next_job = 0
 
     def request(self, ticket: int, loss: LossRow, task: str, seed: int, split: Split = "validation") -> None:
@@ -137,8 +138,8 @@ class Evaluations:
         """The answers that are new, each recorded in the ledger; waits for one, up to `timeout` seconds.
 
         Raises:
-            LossmithError: several evaluations in a row raised an unexpected error. They are not recorded, so they
-                are run again once the fault is mended and the work resumed.
+            LossmithError: several evaluations in a row raised an unexpected error. An error is not recorded while
+                others still run, so most of them are run again once the fault is mended and the work resumed.
         """
         for completed in self._executor.wait(0.0 if self._answered else timeout):
             self._record(completed)
@@ -159,16 +160,15 @@ class Evaluations:
                 del self._jobs[completed.job]
                 self._submit(job)
                 return
-        if completed.reason is Reason.ERROR:
-            self._errors.append(completed)
-            if len(self._errors) >= _MAX_ERRORS:
+        self._errors = self._errors + 1 if completed.reason is Reason.ERROR else 0
+        self._held.append(completed)
+        if self._errors:
+            if self._errors >= _MAX_ERRORS:
                 what = completed.detail.strip().rpartition("\n")[2]
                 raise LossmithError(f"{_MAX_ERRORS} evaluations in a row failed with an unexpected error: {what}")
-            if len(self._errors) < len(self._jobs):
+            if len(self._held) < len(self._jobs):
                 return  # the evaluations that still run will tell whether errors are the rule
-            ended, self._errors = self._errors, []
-        else:
-            ended, self._errors = [*self._errors, completed], []
+        ended, self._held = self._held, []
         for each in ended:
             job = self._jobs.pop(each.job)
             row = self._ledger.add_evaluation(job.loss, _key(job), worker=each.worker, **_values(each))
