@@ -78,7 +78,7 @@ def test_errors_in_a_row_stop_the_work_and_are_not_recorded(ledger: Ledger) -> N
     request(evaluations, *range(5))
     assert evaluations.wait() == []
     assert evaluations.wait() == []
-    with pytest.raises(LossmithError, match="3 evaluations in a row failed .*: OSError: no space"):
+    with pytest.raises(LossmithError, match=r"3 evaluations in a row failed .*: OSError: no space"):
         evaluations.wait()
     assert recorded(ledger) == []
 
