@@ -55,8 +55,8 @@ def test_descriptions() -> None:
         "ExpressionLoss(-(y * log(yhat)), ignore_index=7, reduction='sum', label_smoothing=0.1, weight=[3])"
     )
     focal = loss("focal", gamma=1.5)
-    assert (focal.name, focal.expression, focal.flip) == ("focal", None, False)
-    assert repr(focal) == "CurveLoss(focal: -y * (1 - yhat)^gamma * log(yhat), gamma = 1.5)"
+    assert (focal.name, focal.flip) == ("focal", False)
+    assert repr(focal) == "ExpressionLoss(focal: -y * (1 - yhat)^gamma * log(yhat), gamma = 1.5)"
     assert repr(loss("cross_entropy")) == "CrossEntropyLoss(cross_entropy: -y * log(yhat))"
     for name in ZOO:
         assert loss(name).to_latex() == ZOO[name].latex

@@ -200,3 +200,58 @@ def test_classes_masked_by_minus_infinity(name: str) -> None:
     assert logits.grad.isfinite().all()
     if name != "poly1":
         torch.testing.assert_close(value, torch.nn.functional.cross_entropy(shown, target))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_losses_of_the_whole_example(shape: tuple[int, ...]) -> None:
+    """Bi-tempered with t1 = t2 = 1 is cross-entropy less the entropy of the target, whatever the contract's arguments.
+
+    Class weights weigh the example: as in cross-entropy where the label is hard, by sum(y * weight) else.
+    """
+    dim = 1 if len(shape) > 1 else 0
+    generator = torch.Generator().manual_seed(sum(shape))
+    logits = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    soft = torch.softmax(torch.randn(shape, generator=generator, dtype=torch.float64), dim)
+    weight = torch.rand(shape[dim], generator=generator, dtype=torch.float64) + 0.5
+
+    def ours(target: Tensor, **arguments: Any) -> Tensor:
+        return loss("bi_tempered", t1=1, t2=1, **arguments)(logits, target)
+
+    for reduction, ignore_index in itertools.product(REDUCTIONS, (-100, -1, 0)):
+        arguments: dict[str, Any] = {"reduction": reduction, "ignore_index": ignore_index}
+        target = indices(shape, ignore_index, generator)
+        if target.shape == logits.shape:
+            continue
+        for given in (arguments, {**arguments, "weight": weight}):
+            torch.testing.assert_close(
+                ours(target, **given), F.cross_entropy(logits, target, **given), equal_nan=True, rtol=1e-9, atol=1e-12
+            )
+    for smoothing in (0.0, 0.1, 1.0):
+        y = (1 - smoothing) * soft + smoothing / shape[dim]
+        each = F.cross_entropy(logits, soft, reduction="none", label_smoothing=smoothing)
+        each = each - torch.special.entr(y).sum(dim)
+        arguments = {"reduction": "none", "label_smoothing": smoothing}
+        torch.testing.assert_close(ours(soft, **arguments), each, rtol=1e-9, atol=1e-12)
+        along = [-1 if axis == dim else 1 for axis in range(len(shape))]
+        weighted = each * (y * weight.view(along)).sum(dim)
+        torch.testing.assert_close(ours(soft, weight=weight, **arguments), weighted, rtol=1e-9, atol=1e-12)
+        mean = ours(soft, weight=weight, label_smoothing=smoothing)
+        torch.testing.assert_close(mean, weighted.sum() / each.numel(), equal_nan=True, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["normalised_cross_entropy", "nce_rce", "nce_mae", "bi_tempered"])
+def test_masked_classes_and_ignored_labels_of_the_whole_example(name: str) -> None:
+    """A class masked by -inf takes no part: the loss is that of the others. An ignored row has no value nor slope."""
+    full = torch.tensor([[1.0, 2.0, -torch.inf], [torch.nan, 0.0, 1.0], [0.5, -torch.inf, 0.0]], requires_grad=True)
+    labels = torch.tensor([0, -100, 2])
+    value = loss(name, reduction="none")(full, labels)
+    (gradient,) = torch.autograd.grad(value.sum(), full)
+    few = torch.tensor([[1.0, 2.0], [0.5, 0.0]], requires_grad=True)
+    expected = loss(name, reduction="none")(few, torch.tensor([0, 1]))
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), few)
+    torch.testing.assert_close(value[[0, 2]], expected)
+    assert value[1] == 0
+    torch.testing.assert_close(gradient[0, :2], expected_gradient[0])
+    torch.testing.assert_close(gradient[2, ::2], expected_gradient[1])
+    assert (gradient[1] == 0).all()
+    assert gradient[0, 2] == gradient[2, 1] == 0

@@ -183,9 +183,11 @@ def test_expressions_without_prediction_have_gradient_zero(text: str) -> None:
 
 
 def test_values_equal_the_expressions() -> None:
-    """Folding constants and skipping nodes changes no bit."""
+    """Folding, sharing and joining steps changes nothing but the rounding."""
     for number, expression in enumerate(accepted()):
         logits, target, _ = point(number)
         for dtype in (torch.float32, torch.float64):
             z, y = logits.detach().to(dtype), target.detach().to(dtype)
-            assert torch.equal(analytic(expression, z, y), automatic(expression, z, y)), expression.text
+            ours, theirs = analytic(expression, z, y), automatic(expression, z, y)
+            precision = 1e-4 if dtype == torch.float32 else 1e-12
+            torch.testing.assert_close(ours, theirs, rtol=precision, atol=precision * float(theirs.abs().max()))

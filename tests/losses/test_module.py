@@ -16,7 +16,10 @@ from lossmith import loss
 from lossmith.losses.module import Loss
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-NAMES = ("-y * log(yhat)", "y * log(yhat)", "cross_entropy", "label_smoothing", "focal", "poly1", "baikal")
+NAMES = (
+    *("-y * log(yhat)", "y * log(yhat)", "cross_entropy", "label_smoothing", "focal", "poly1", "baikal"),
+    *("ngl", "nce_mae"),
+)
 
 
 def value_and_gradient(module: Criterion, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +112,12 @@ def test_gradient_accumulates_through_a_model() -> None:
     torch.testing.assert_close(models[0].weight, models[1].weight)
 
 
-COMPILED = ("-y * log(yhat)", "focal", "exp(yhat * y + (1 - 2)) / yhat + tanh(exp(1 / yhat))")
+COMPILED = (
+    "-y * log(yhat)",
+    "focal",
+    "yhat / K - y * log(yhat)",
+    "exp(yhat * y + (1 - 2)) / yhat + tanh(exp(1 / yhat))",
+)
 
 
 # torch's compiler warns of its own use of deprecated parts

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Tensor, Tensor, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["-y * log(yhat)", "cross_entropy", "focal", "baikal"])
+@pytest.mark.parametrize("name", ["-y * log(yhat)", "cross_entropy", "focal", "nce_mae"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_same_error(case: str, name: str, reduction: str) -> None:

@@ -87,7 +87,7 @@ def test_i1e_of_subnormal_probabilities() -> None:
 def test_where_losses_are_not_finite() -> None:
     """The documented places: they must show as such, not as a gradient of 0 beside a NaN."""
     hard = F.one_hot(LABELS, 4)
-    for text in ("log(1 - yhat) * y", "exp(1 / yhat) * y", "1 / (yhat - y - 1e-7)"):
+    for text in ("log(yhat - 1) * y", "exp(1 / yhat) * y", "1 / (yhat - y - 1e-7)"):
         value, _ = outcome(Expression.from_text(text), LOGITS, hard)
         assert not value.isfinite().all(), text
     value, gradient = outcome(Expression.from_text("(exp(1 / yhat) - exp(1 / yhat + y)) * y"), LOGITS, hard)

@@ -47,7 +47,7 @@ def test_precedence_is_arithmetic_s() -> None:
     ("text", "position", "message"),
     [
         ("y*sinn(yhat)", 2, "unknown name 'sinn' (did you mean 'sin'?)"),
-        ("y +", 3, "expected a number, y, yhat, an operator or '(', the formula ends"),
+        ("y +", 3, "expected a number, y, yhat, K, an operator or '(', the formula ends"),
         ("y + * 2", 4, "expected a number"),
         ("(y + 1", 6, "expected ')'"),
         ("y + 1)", 5, "expected an operator"),

@@ -11,6 +11,7 @@ The bounds are safe, not tight: inputs of a node are treated as independent.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -58,13 +59,13 @@ def may_overflow(expression: Expression) -> bool:
     """Whether a value or a slope of the expression may exceed `LIMIT` for y, yhat in [0, 1] and logits within +-1e4."""
     nodes = expression.nodes
     values: list[Interval] = []
-    for node in nodes:
-        values.append(_value(node, [nodes[i] for i in node.inputs], [values[i] for i in node.inputs]))
+    for index in range(len(nodes)):
+        values.append(_value(nodes, index, [values[i] for i in nodes[index].inputs]))
     slopes = [0.0] * len(nodes)  # of the root with respect to each node, an upper bound of the magnitude
     slopes[-1] = 1.0
     for index in range(len(nodes) - 1, -1, -1):
         node = nodes[index]
-        if not node.inputs or _is_log_prediction(node, [nodes[i] for i in node.inputs]):
+        if not node.inputs or exact_log(nodes, index):
             continue
         local = _slopes(node.operator, [values[i] for i in node.inputs], values[index])
         for source, slope in zip(node.inputs, local, strict=True):
@@ -72,18 +73,30 @@ def may_overflow(expression: Expression) -> bool:
     return not all(bound < LIMIT for bound in (*slopes, *(value.most for value in values)))  # NaN counts as too large
 
 
-def _is_log_prediction(node: Node, inputs: list[Node]) -> bool:
-    return node.operator == "log" and inputs[0].operator == PREDICTION
+def exact_log(nodes: Sequence[Node], index: int) -> str:
+    """The leaf that a node is, where it is log(yhat) or log(1 - yhat); else the empty text."""
+    node = nodes[index]
+    if node.operator != "log":
+        return ""
+    inner = nodes[node.inputs[0]]
+    if inner.operator == PREDICTION:
+        return "log_p"
+    if inner.operator == "sub":
+        one, p = (nodes[i] for i in inner.inputs)
+        if one.operator == CONSTANT and one.value == 1.0 and p.operator == PREDICTION:
+            return "log_rest"
+    return ""
 
 
-def _value(node: Node, sources: list[Node], inputs: list[Interval]) -> Interval:
-    """An interval that holds every value of `node`."""
+def _value(nodes: Sequence[Node], index: int, inputs: list[Interval]) -> Interval:
+    """An interval that holds every value of a node."""
+    node = nodes[index]
     name = node.operator
     if name == CONSTANT:
         return Interval(node.value, node.value)
     if name in (TARGET, PREDICTION):
         return _UNIT
-    if _is_log_prediction(node, sources):
+    if exact_log(nodes, index):
         return Interval(_LEAST_LOG, 0.0)
     if len(inputs) == 1:
         return _unary_value(name, inputs[0])
@@ -92,14 +105,19 @@ def _value(node: Node, sources: list[Node], inputs: list[Interval]) -> Interval:
 
 def _unary_value(name: str, x: Interval) -> Interval:
     if name in _MONOTONE:
-        return _hull(OPERATORS[name].function(torch.tensor([x.low, x.high], dtype=torch.float32)).tolist())
+        return _hull(_at(name, x.low, x.high))
     if name in _EVEN:
-        return _hull(OPERATORS[name].function(torch.tensor([x.least, x.most], dtype=torch.float32)).tolist())
+        return _hull(_at(name, x.least, x.most))
     if name == "reciprocal":
         divisor = x.shifted(EPS)
         return _EVERYTHING if divisor.least < _LEAST else _hull([1 / divisor.low, 1 / divisor.high])
     # sin, i1e and softsign stay within [-1, 1], except that sin and softsign of infinity are NaN
     return Interval(-1.0, 1.0) if name in ("sin", "i1e", "softsign") and x.most < LIMIT else _EVERYTHING
+
+
+def _at(name: str, *x: float) -> list[float]:
+    """The operator's values, in float32, on the CPU whatever the default device is."""
+    return OPERATORS[name].function(torch.tensor(x, dtype=torch.float32, device="cpu")).tolist()
 
 
 def _binary_value(name: str, a: Interval, b: Interval) -> Interval:

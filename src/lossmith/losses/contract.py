@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from lossmith.errors import LossmithError
+from lossmith.losses.kernels import one_hot
 from lossmith.losses.module import Loss
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -39,6 +40,29 @@ class SummedLoss(Loss):
         """
         raise NotImplementedError
 
+    def label_sum(
+        self,
+        logits: Tensor,
+        index: Tensor,
+        high: float,
+        low: float,
+        weight: Tensor | None,
+        dim: int,
+        *,
+        each: bool,
+        divisor: int,
+    ) -> Tensor:
+        """`class_sum` where y is `high` at the class `index` and `low` elsewhere.
+
+        Args:
+            index: int64, the shape of `logits` with 1 at `dim`.
+
+        Raises:
+            RuntimeError: an index that is no class, on the CPU.
+        """
+        y = one_hot(logits, index, high, low, dim)
+        return self.class_sum(logits, y, weight, dim, each=each, divisor=divisor)
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """As `Loss.forward`."""
         if target.shape == logits.shape:
@@ -46,18 +70,18 @@ class SummedLoss(Loss):
         return self._of_indices(logits, target)
 
     def _of_probabilities(self, logits: Tensor, target: Tensor) -> Tensor:
-        weight = self.weight
+        weight = self._buffers["weight"]  # `self.weight` goes through nn.Module, at the price of an operation
         dim = 1 if logits.dim() > 1 else 0
-        if not (
-            logits.dim()
-            and target.is_floating_point()
-            and logits.is_floating_point()
-            and self.ignore_index < 0
-            and self._weight_fits(logits, dim)
-        ):
-            self._refuse(logits, target)
         result = logits.dtype
-        if not (result == target.dtype == torch.float32 and (weight is None or weight.dtype == result)):
+        if not (result == target.dtype == torch.float32 and weight is None and logits.dim() and self.ignore_index < 0):
+            if not (
+                logits.dim()
+                and target.is_floating_point()
+                and logits.is_floating_point()
+                and self.ignore_index < 0
+                and self._weight_fits(logits, dim)
+            ):
+                self._refuse(logits, target)
             result = torch.promote_types(result, target.dtype)
             if weight is not None:
                 result = torch.promote_types(result, weight.dtype)
@@ -67,7 +91,8 @@ class SummedLoss(Loss):
         if self.label_smoothing > 0:
             target = target * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[dim]
         examples = logits.numel() // max(logits.shape[dim], 1) if self.reduction == "mean" else 1
-        value = self._weighted_sum(logits, target, dim, examples, each=self.reduction == "none")
+        each, divisor = self.reduction == "none", -examples if self.flip else examples
+        value = self.class_sum(logits, target, self._broadcast_weight(logits, dim), dim, each=each, divisor=divisor)
         return value if value.dtype == result else value.to(result)
 
     def _of_indices(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -86,48 +111,51 @@ class SummedLoss(Loss):
         ):
             self._refuse(logits, target)
         wide = logits.to(torch.float32) if result in _HALVES else logits.to(result)
-        y, ignored = self._one_hot(wide, logits, target, dim)
-        if ignored is not None and self.guarded:
-            wide = wide.masked_fill(ignored.unsqueeze(dim), 0.0)
-        mean = self.reduction == "mean"
-        if ignored is None:
-            counted = mean and weight is None
-            examples = target.numel() if counted else 1
-            value = self._weighted_sum(wide, y, dim, examples, each=self.reduction == "none")
-            mean = mean and not counted
-        else:
-            value = self._weighted_sum(wide, y, dim, 1, each=True).masked_fill(ignored, 0.0)
-            value = value if self.reduction == "none" else value.sum()
-        if mean:
-            value = value / self._label_weight(target, ignored, wide.dtype)
+        value = self._labelled(wide, logits, target, dim)
         return value if value.dtype == result else value.to(result)
 
-    def _weighted_sum(self, logits: Tensor, y: Tensor, dim: int, examples: int, *, each: bool) -> Tensor:
-        """`class_sum`, oriented and divided by `examples`, with the class weights in place."""
-        weight = self.weight
-        if weight is not None:
-            weight = weight.to(logits.dtype).view([-1 if axis == dim else 1 for axis in range(logits.dim())])
-        return self.class_sum(logits, y, weight, dim, each=each, divisor=-examples if self.flip else examples)
-
-    def _one_hot(self, wide: Tensor, logits: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tensor | None]:
-        """(smoothed one-hot targets in the shape and dtype of `wide`, where labels are ignored or None if nowhere)."""
+    def _labelled(self, wide: Tensor, logits: Tensor, target: Tensor, dim: int) -> Tensor:
+        """The loss of class indices; `wide` are the logits in the dtype that is computed in."""
         classes = logits.shape[dim]
-        low = self.label_smoothing / max(classes, 1)
-        high = 1 - self.label_smoothing + low
+        mean, weight = self.reduction == "mean", self._buffers["weight"]
         index = target if target.dtype == torch.int64 else target.long()
-        # On the CPU, scatter checks every label. So where `ignore_index` is no class, a scatter that succeeds proves
-        # that no label is ignored, and the masks are saved. On other devices a wrong index would end the process.
+        # On the CPU, every label is checked where it is used. So where `ignore_index` is no class, a loss that can be
+        # computed proves that no label is ignored, and the masks are saved. Elsewhere a wrong index ends the process.
         if logits.device.type == "cpu" and not torch.compiler.is_compiling() and not 0 <= self.ignore_index < classes:
+            examples = target.numel() if mean and weight is None else 1
             try:
-                return torch.full_like(wide, low).scatter_(dim, index.unsqueeze(dim), high), None
+                value = self._of_labels(wide, index, dim, examples, each=self.reduction == "none")
             except RuntimeError:
-                pass  # an ignored label, or a wrong one: told apart below
+                if bool(((index >= 0) & (index < classes)).all()):
+                    raise  # an ignored label or a wrong one is told apart below; this is neither
+            else:
+                return value / self._label_weight(target, None, wide.dtype) if mean and weight is not None else value
         ignored = index == self.ignore_index  # as int64: a uint8 156 must not equal -100
-        index = index.masked_fill(ignored, 0)
+        if self.guarded:
+            wide = wide.masked_fill(ignored.unsqueeze(dim), 0.0)
         try:
-            return torch.full_like(wide, low).scatter_(dim, index.unsqueeze(dim), high), ignored
+            value = self._of_labels(wide, index.masked_fill(ignored, 0), dim, 1, each=True)
         except RuntimeError:
-            self._refuse(logits, target)
+            if logits.device.type == "cpu" and not bool(((index >= 0) & (index < classes) | ignored).all()):
+                self._refuse(logits, target)
+            raise
+        value = value.masked_fill(ignored, 0.0)
+        if self.reduction == "none":
+            return value
+        return value.sum() / self._label_weight(target, ignored, wide.dtype) if mean else value.sum()
+
+    def _of_labels(self, wide: Tensor, index: Tensor, dim: int, examples: int, *, each: bool) -> Tensor:
+        """`label_sum`, oriented and divided by `examples`, with smoothed targets and the class weights in place."""
+        low = self.label_smoothing / max(wide.shape[dim], 1)
+        high = 1 - self.label_smoothing + low
+        weight, divisor = self._broadcast_weight(wide, dim), -examples if self.flip else examples
+        return self.label_sum(wide, index.unsqueeze(dim), high, low, weight, dim, each=each, divisor=divisor)
+
+    def _broadcast_weight(self, logits: Tensor, dim: int) -> Tensor | None:
+        weight = self._buffers["weight"]
+        if weight is None:
+            return None
+        return weight.to(logits.dtype).view([-1 if axis == dim else 1 for axis in range(logits.dim())])
 
     def _label_weight(self, target: Tensor, ignored: Tensor | None, dtype: torch.dtype) -> Tensor:
         """What "mean" divides by: the weight of the labels that are not ignored."""

@@ -2,206 +2,56 @@
 
 With p = softmax(z) and l = sum over classes of f(y_c, p_c), the gradient with respect to the logits is
 
-    dl / dz = d - p * sum(d),        d = df / d(log p) = p * df/dp        (the design's p * (g - sum(g * p)))
+    dl / dz = p * (g - sum(g * p)),        g = df / dp
 
-so the forward pass walks the expression once forwards for f and once backwards for d, and keeps one tensor of the
-logits' shape. `log(yhat)` reads log-softmax and adds its adjoint to d directly, without the detour p * (1 / p).
+for what f reads through p; slopes through log p and log(1 - p) go straight to the logits, without the detour p * (1/p).
 
+Two forms of one computation:
+- soft targets: f and its slopes at every class;
+- hard labels: f is two curves, f(high, .) at the target and f(low, .) at the other classes, each a shorter program.
+  Often the second is 0, and the loss costs what cross-entropy does.
+
+On the CPU, long batches go through in pieces that stay in its cache; the gradient alone is as large as the logits.
 Double backward rebuilds the same quantities from the saved logits with differentiable operations.
 
 Where values or gradients are not finite, for finite logits:
 - at a pole: a denominator that is 0 for some y, yhat in [0, 1], as in `1 / (yhat - y)`;
 - where a value overflows float32: `exp`, `sinh`, `i0`, `i1` and `softplus` beyond about 88, as in `exp(1 / yhat)`;
 - where a class whose logit is -inf has a target above 0: the largest number of the dtype stands for infinity;
-- where `log(x)` meets x = 0 for any x but yhat itself: `log(1 - yhat)` at saturation. `log_abs` has no such place.
+- where `log(x)` meets x = 0 for an x other than `yhat` and `1 - yhat`. `log_abs` has no such place.
 A saturated function outside an overflow is no such place: the chain rule takes 0 * infinity as 0 there, its limit.
+
+Legend: N examples, C classes, on dimension `dim`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossmith.losses.bounds import may_overflow
-from lossmith.space.expression import CONSTANT, PREDICTION, TARGET, Expression
-from lossmith.space.operators import EPS, OPERATORS
+from lossmith.losses.gradients import LONG, Curves, is_class, log_softmax, transformed
+from lossmith.losses.program import Program, program
 
-# An adjoint is a plain number as long as only these linear operators lie between it and the root.
-Adjoint = Tensor | float
-_LINEAR: dict[str, tuple[float, ...]] = {"neg": (-1.0,), "add": (1.0, 1.0), "sub": (1.0, -1.0)}
+__all__ = ["Program", "class_sum", "label_sum", "log_softmax", "one_hot", "program", "weighted_sum"]
 
-# The table's derivative of `div` makes both slopes, and mostly one is wanted (in `y / yhat` the second): three
-# operations instead of six on a loss that the search draws often. The same numbers, one slope each.
-_PARTIAL: dict[str, tuple[Callable[..., Tensor], ...]] = {
-    "div": (lambda a, b, f: 1 / (b + EPS), lambda a, b, f: -f / (b + EPS))
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One operator that is not constant."""
-
-    index: int  # of the node
-    inputs: tuple[int, ...]
-    function: Callable[..., Tensor]
-    derivative: Callable[..., Tensor | tuple[Tensor, Tensor]]
-    linear: tuple[float, ...] | None  # the derivative, where it is constant
-    partial: tuple[Callable[..., Tensor], ...] | None  # the derivative, where each slope can be had alone
-
-    def local_slopes(self, values: list[Tensor], wanted: list[bool]) -> Iterator[tuple[int, Adjoint]]:
-        """(input, d value / d input) for each input that is wanted."""
-        if self.linear is not None:
-            yield from ((i, slope) for i, slope in zip(self.inputs, self.linear, strict=True) if wanted[i])
-            return
-        arguments = [values[i] for i in self.inputs]
-        if self.partial is not None:
-            for i, slope in zip(self.inputs, self.partial, strict=True):
-                if wanted[i]:
-                    yield i, slope(*arguments, values[self.index])
-            return
-        found = self.derivative(*arguments, values[self.index])
-        slopes = found if isinstance(found, tuple) else (found,)
-        yield from ((i, slope) for i, slope in zip(self.inputs, slopes, strict=True) if wanted[i])
-
-
-class Program:
-    """An expression made ready to run: constants folded, leaves found, the reverse pass planned."""
-
-    def __init__(self, expression: Expression) -> None:
-        self.expression = expression
-        self.guarded = may_overflow(expression)
-        nodes = expression.nodes
-        on_target, on_prediction = [False] * len(nodes), [False] * len(nodes)
-        steps: list[_Step] = []
-        self._target = self._prediction = self._log_prediction = -1
-        for index, node in enumerate(nodes):
-            on_target[index] = node.operator == TARGET or any(on_target[i] for i in node.inputs)
-            on_prediction[index] = node.operator == PREDICTION or any(on_prediction[i] for i in node.inputs)
-            match node.operator:
-                case "y":
-                    self._target = index
-                case "yhat":
-                    self._prediction = index
-                case "log" if nodes[node.inputs[0]].operator == PREDICTION:
-                    self._log_prediction = index
-                case name if on_target[index] or on_prediction[index]:
-                    row = OPERATORS[name]
-                    steps.append(
-                        _Step(index, node.inputs, row.function, row.derivative, _LINEAR.get(name), _PARTIAL.get(name))
-                    )
-        self.reads_log = self._log_prediction >= 0  # whether log-softmax is needed
-        self._steps = tuple(steps)
-        self._reversed = self._steps[::-1]
-        self._on_prediction = on_prediction
-        self._on_either = [a or b for a, b in zip(on_target, on_prediction, strict=True)]
-        # Each constant in the precision it is used in, so that folding changes no bit of the result. They are tensors
-        # of no dimension on the CPU, which torch takes as scalars beside tensors on any device.
-        self._constants = {dtype: self._fold(dtype) for dtype in (torch.float32, torch.float64)}
-        self._numbers = {
-            dtype: {index: value.item() for index, value in folded.items()} for dtype, folded in self._constants.items()
-        }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return program, (self.expression,)  # the operator table's functions cannot be pickled
-
-    def _fold(self, dtype: torch.dtype) -> dict[int, Tensor]:
-        folded: dict[int, Tensor] = {}
-        for index, node in enumerate(self.expression.nodes):
-            if node.operator == CONSTANT:
-                folded[index] = torch.tensor(node.value, dtype=dtype)
-            elif node.inputs and not self._on_either[index]:
-                folded[index] = OPERATORS[node.operator].function(*(folded[i] for i in node.inputs))
-        return folded
-
-    def values(self, y: Tensor, p: Tensor, log_p: Tensor | None) -> list[Tensor]:
-        """The value of every node, as `Expression.values`; arguments of one shape and dtype (float32 or float64)."""
-        values: list[Any] = [None] * len(self.expression.nodes)
-        if torch.compiler.is_compiling():  # a captured CPU scalar would be an input of the compiled graph
-            for index, number in self._numbers[p.dtype].items():
-                values[index] = torch.full((), number, dtype=p.dtype, device=p.device)
-        else:
-            for index, value in self._constants[p.dtype].items():
-                values[index] = value
-        for index, leaf in ((self._target, y), (self._prediction, p), (self._log_prediction, log_p)):
-            if index >= 0:
-                values[index] = leaf
-        for step in self._steps:
-            values[step.index] = step.function(*[values[i] for i in step.inputs])
-        if values[-1].dim() == 0:  # a constant expression, which only an explicit flip lets through
-            values[-1] = values[-1].to(p.device).expand_as(p)
-        return values
-
-    def slopes(self, values: list[Tensor], p: Tensor, *, target: bool) -> tuple[Tensor, Tensor | None]:
-        """The reverse pass.
-
-        Args:
-            values: of every node, from `values`.
-            p: softmax outputs.
-            target: whether the slope in y is wanted.
-
-        Returns:
-            (df / d log p, df / dy or None), each of the shape of `p`, differentiable where grad mode is on.
-        """
-        adjoints: list[Adjoint | None] = [None] * len(values)
-        adjoints[-1] = 1.0
-        wanted = self._on_either if target else self._on_prediction
-        product = _guarded_product if self.guarded else _product
-        for step in self._reversed:
-            adjoint = adjoints[step.index]
-            if adjoint is None:
-                continue
-            for source, slope in step.local_slopes(values, wanted):
-                change = product(adjoint, slope)
-                known = adjoints[source]
-                adjoints[source] = change if known is None else known + change
-        on_p = adjoints[self._prediction] if self._prediction >= 0 else None
-        on_log_p = adjoints[self._log_prediction] if self.reads_log else None
-        d: Adjoint = 0.0 if on_log_p is None else on_log_p
-        if on_p is not None:
-            d = product(on_p, p) if on_log_p is None else d + product(on_p, p)
-        on_y = adjoints[self._target] if target and self._target >= 0 else None
-        slope_p, slope_y = _full(d, p), None if not target else _full(0.0 if on_y is None else on_y, p)
-        if self.guarded:  # the guard must not make a NaN loss look trainable
-            slope_p = torch.where(values[-1].isnan(), values[-1], slope_p)
-        return slope_p, slope_y
-
-
-def _product(adjoint: Adjoint, slope: Adjoint) -> Adjoint:
-    if isinstance(adjoint, float):
-        if adjoint == 1.0:
-            return slope
-        if adjoint == -1.0:
-            return -slope
-    return adjoint * slope
-
-
-def _guarded_product(adjoint: Adjoint, slope: Adjoint) -> Adjoint:
-    """`_product` with 0 * infinity = 0."""
-    if isinstance(adjoint, Tensor) and isinstance(slope, Tensor):
-        return torch.nan_to_num(adjoint * slope, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-    return _product(adjoint, slope)
-
-
-def _full(adjoint: Adjoint, like: Tensor) -> Tensor:
-    """`adjoint` as a tensor of the shape of `like`."""
-    if isinstance(adjoint, Tensor) and adjoint.shape == like.shape:
-        return adjoint
-    return torch.zeros_like(like) + adjoint
-
-
-@functools.lru_cache(maxsize=1024)
-def program(expression: Expression) -> Program:
-    """The program of an expression, made once."""
-    return Program(expression)
+_PIECE = LONG  # elements that are computed at once: their temporaries fit in a core's cache
 
 
 def class_sum(
-    logits: Tensor, y: Tensor, weight: Tensor | None, run: Program, *, dim: int, each: bool, divisor: int = 1
+    logits: Tensor,
+    y: Tensor,
+    weight: Tensor | None,
+    run: Program,
+    *,
+    dim: int,
+    each: bool,
+    divisor: int = 1,
+    compiled: bool = False,
 ) -> Tensor:
     """sum over classes of weight_c * f(y_c, softmax(logits)_c), unflipped, divided by `divisor`.
 
@@ -213,67 +63,222 @@ def class_sum(
         dim: of the classes.
         each: True for one value per example (the shape of `logits` without `dim`), False for their sum (no dimension).
         divisor: any integer; part of this function because a division outside costs a node of the autograd graph.
+        compiled: whether the values with their gradient are computed by torch's compiler, which takes seconds once.
 
     Returns:
         Dtype of `logits`; differentiable, also twice, with respect to `logits` and `y`.
     """
+    if torch.compiler.is_compiling() and divisor != 1:  # where it may be a symbol, no argument of an autograd function
+        return class_sum(logits, y, weight, run, dim=dim, each=each) / divisor
+    work = _work_for(run, dim, each, divisor, compiled)
     if torch.is_grad_enabled() and (logits.requires_grad or y.requires_grad):
-        return _ClassSum.apply(logits, y, weight, run, dim, each, divisor)  # pyright: ignore[reportReturnType] - torch's stub
-    values, _ = _values(logits, y, run, dim)
-    return weighted_sum(values[-1], weight, dim, each, divisor)
+        if transformed():
+            return work.reduced(work.curves.values(logits, y, weight))
+        return _ClassSum.apply(logits, y, weight, work)  # pyright: ignore[reportReturnType] - torch's stub
+    return work.in_pieces(logits, y, None, weight)[0]
 
 
-def _values(logits: Tensor, y: Tensor, run: Program, dim: int) -> tuple[list[Tensor], Tensor]:
-    p = torch.softmax(logits, dim)
-    log_p = log_softmax(logits, dim) if run.reads_log else None
-    return run.values(y, p, log_p), p
+def label_sum(
+    logits: Tensor,
+    index: Tensor,
+    high: float,
+    low: float,
+    weight: Tensor | None,
+    run: Program,
+    *,
+    dim: int,
+    each: bool,
+    divisor: int = 1,
+    compiled: bool = False,
+) -> Tensor:
+    """`class_sum` where y is `high` at the class `index` and `low` at every other.
 
+    Args:
+        index: int64, the shape of `logits` with 1 at `dim`; each in [0, C).
+        high, low: target probabilities.
+        logits, weight, run, dim, each, divisor, compiled: see `class_sum`.
 
-def log_softmax(logits: Tensor, dim: int) -> Tensor:
-    """log-softmax, but a class that is masked by a logit of -inf has the least finite number, since 0 * -inf is NaN."""
-    return torch.log_softmax(logits, dim).clamp(min=torch.finfo(logits.dtype).min)
+    Raises:
+        RuntimeError: an index outside [0, C), on the CPU.
+    """
+    work = _work_for(run, dim, each, divisor, compiled)
+    if torch.compiler.is_compiling() or transformed() or not work.curves.suits(logits, high, low, weight):
+        y = one_hot(logits, index, high, low, dim)
+        return class_sum(logits, y, weight, run, dim=dim, each=each, divisor=divisor, compiled=compiled)
+    if torch.is_grad_enabled() and logits.requires_grad:
+        return _LabelSum.apply(logits, index, (high, low), weight, work)  # pyright: ignore[reportReturnType]
+    return work.in_pieces(logits, index, (high, low), weight)[0]
 
 
 def weighted_sum(value: Tensor, weight: Tensor | None, dim: int, each: bool, divisor: int) -> Tensor:
     """The reduction of `class_sum`, given f at every class."""
     if weight is not None:
         value = value * weight
-    value = value.sum(dim) if each else value.sum()
-    return value if divisor == 1 else value / divisor
+    return _divided(value.sum(dim) if each else value.sum(), divisor)
 
 
-def _gradients(
-    values: list[Tensor], p: Tensor, weight: Tensor | None, run: Program, dim: int, target: bool
-) -> tuple[Tensor, Tensor | None]:
-    """(dl / d logits, dl / dy or None) of each example's sum over classes."""
-    d, on_y = run.slopes(values, p, target=target)
-    if weight is not None:
-        d = d * weight
-        on_y = None if on_y is None else on_y * weight
-    return torch.addcmul(d, p, d.sum(dim, keepdim=True), value=-1), on_y
+def _divided(x: Tensor, divisor: int) -> Tensor:
+    if divisor == 1:
+        return x
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and divisor:
+        return x * _inverse(divisor, x.dtype)  # a tensor is a faster operand than a number
+    return x / divisor
+
+
+@functools.lru_cache(maxsize=64)
+def _inverse(divisor: int, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(mode=False):  # it outlives the caller's mode, and autograd may have to save it
+        return torch.tensor(1 / divisor, dtype=dtype, device="cpu")
+
+
+def _work_for(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
+    make = _Work.of if torch.compiler.is_compiling() else _work  # a compiler cannot look into a cache
+    return make(run, dim, each, divisor, compiled)
+
+
+@functools.lru_cache(maxsize=256)
+def _work(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
+    return _Work.of(run, dim, each, divisor, compiled)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(
+    curves: Curves, targets: tuple[float, float] | None, each: bool
+) -> Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]:
+    """(logits, y or labels, weight) -> (the sum, its gradient), by torch's compiler, for any size of batch."""
+
+    def evaluate(logits: Tensor, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        if targets is None:
+            value, on_logits, _ = curves.gradients(logits, y, weight, target=False)
+        else:
+            value, on_logits = curves.of_labels(logits, y, targets, weight, slopes=True)
+        if on_logits is None:
+            raise AssertionError("slopes were asked for")
+        return value.sum(curves.dim) if each else value.sum(), on_logits
+
+    evaluate.__code__ = evaluate.__code__.replace()  # the compiler allows eight versions of one code object
+    return torch.compile(evaluate, dynamic=True, fullgraph=True)
+
+
+def one_hot(logits: Tensor, index: Tensor, high: float, low: float, dim: int) -> Tensor:
+    """Targets of the shape and dtype of `logits`: `high` at the class `index`, `low` elsewhere."""
+    if torch.compiler.is_compiling() or transformed():  # a comparison can be fused with what reads it
+        return torch.where(is_class(logits, index, dim), high, low).to(logits.dtype)
+    return torch.full_like(logits, low).scatter_(dim, index, high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One loss, and how a batch of it is reduced."""
+
+    curves: Curves
+    each: bool
+    divisor: int
+    compiled: bool
+
+    @staticmethod
+    def of(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
+        return _Work(Curves(run, dim), each, divisor, compiled)
+
+    def reduced(self, value: Tensor) -> Tensor:
+        return weighted_sum(value, None, self.curves.dim, self.each, self.divisor)
+
+    def in_pieces(
+        self,
+        logits: Tensor,
+        y: Tensor,
+        targets: tuple[float, float] | None,
+        weight: Tensor | None,
+        *,
+        slopes: bool = False,
+        target: bool = False,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """(the loss, its gradient in the logits, that in y); `y` holds labels where `targets` says what they mean."""
+
+        def piece(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+            if targets is not None:
+                value, on_logits = self.curves.of_labels(logits, y, targets, weight, slopes=slopes)
+                return value, on_logits, None
+            if slopes:
+                return self.curves.gradients(logits, y, weight, target=target)
+            return self.curves.values(logits, y, weight), None, None
+
+        if self.compiled and slopes and not target and not torch.compiler.is_compiling():
+            if targets is not None and y.device.type == "cpu" and y.numel():
+                least, most = torch.aminmax(y)
+                if least < 0 or most >= logits.shape[self.curves.dim]:  # inside compiled threads it ends the process
+                    raise RuntimeError("index out of bounds")
+            self.curves.prepare(logits.dtype, targets)
+            value, on_logits = _compiled(self.curves, targets, self.each)(logits, y, weight)
+            return _divided(value, self.divisor), on_logits, None
+        rows = _rows(logits, self.curves.dim)
+        if rows is None:
+            value, on_logits, on_y = piece(logits, y)
+            return self.reduced(value), on_logits, on_y
+        on_logits = torch.empty_like(logits) if slopes else None
+        on_y = torch.empty_like(y) if target else None
+        sums: list[Tensor] = []
+        for start in range(0, logits.shape[0], rows):
+            part = slice(start, start + rows)
+            value, on_logits_part, on_y_part = piece(logits[part], y[part])
+            sums.append(value.sum(self.curves.dim) if self.each else value.sum())
+            for whole, found in ((on_logits, on_logits_part), (on_y, on_y_part)):
+                if whole is not None and found is not None:
+                    whole[part] = found
+        value = torch.cat(sums) if self.each else torch.stack(sums).sum()
+        return _divided(value, self.divisor), on_logits, on_y
+
+
+def _rows(logits: Tensor, dim: int) -> int | None:
+    """The examples in a piece; None where the batch is best computed at once."""
+    if dim == 0 or logits.device.type != "cpu" or torch.compiler.is_compiling() or logits.numel() <= 2 * _PIECE:
+        return None
+    return max(1, _PIECE * logits.shape[0] // logits.numel())
+
+
+def _scaled(ctx: Any, grad: Tensor, slopes: Tensor | None) -> Tensor | None:
+    work: _Work = ctx.work
+    if slopes is None:
+        return None
+    grad = _divided(grad, work.divisor)
+    return (grad.unsqueeze(work.curves.dim) if work.each else grad) * slopes
 
 
 class _ClassSum(torch.autograd.Function):
     """`class_sum` with its gradient made in the forward pass, where the values are at hand and needed nowhere else."""
 
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, y: Tensor, weight: Tensor | None, run: Program, dim: int, each: bool, divisor: int
-    ) -> Tensor:
-        values, p = _values(logits, y, run, dim)
+    def forward(ctx: Any, logits: Tensor, y: Tensor, weight: Tensor | None, work: _Work) -> Tensor:
         target = ctx.needs_input_grad[1]
-        on_logits, on_y = _gradients(values, p, weight, run, dim, target)
+        value, on_logits, on_y = work.in_pieces(logits, y, None, weight, slopes=True, target=target)
         ctx.save_for_backward(on_logits, on_y, logits, y, weight)
-        ctx.run, ctx.dim, ctx.each, ctx.divisor, ctx.target = run, dim, each, divisor, target
-        return weighted_sum(values[-1], weight, dim, each, divisor)
+        ctx.work, ctx.target = work, target
+        return value
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         on_logits, on_y, logits, y, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: the saved slopes know nothing of where they came from
-            values, p = _values(logits, y, ctx.run, ctx.dim)
-            on_logits, on_y = _gradients(values, p, weight, ctx.run, ctx.dim, ctx.target)
-        grad = grads[0] if ctx.divisor == 1 else grads[0] / ctx.divisor
-        if ctx.each:
-            grad = grad.unsqueeze(ctx.dim)
-        return grad * on_logits, None if on_y is None else grad * on_y, None, None, None, None, None
+            _, on_logits, on_y = ctx.work.curves.gradients(logits, y, weight, target=ctx.target)
+        return _scaled(ctx, grads[0], on_logits), _scaled(ctx, grads[0], on_y), None, None
+
+
+class _LabelSum(torch.autograd.Function):
+    """`label_sum`, likewise."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, index: Tensor, targets: tuple[float, float], weight: Tensor | None, work: _Work
+    ) -> Tensor:
+        value, on_logits, _ = work.in_pieces(logits, index, targets, weight, slopes=True)
+        ctx.save_for_backward(on_logits, logits, index, weight)
+        ctx.work, ctx.targets = work, targets
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        on_logits, logits, index, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            y = one_hot(logits, index, *ctx.targets, ctx.work.curves.dim)
+            _, on_logits, _ = ctx.work.curves.gradients(logits, y, weight, target=False)
+        return _scaled(ctx, grads[0], on_logits), None, None, None, None

@@ -6,13 +6,17 @@ uint8) or class probabilities (logits' shape, floating point).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lossmith.errors import LossmithError, nearest
 from lossmith.space.expression import Expression
+
+if TYPE_CHECKING:
+    from lossmith.losses.card import LossCard
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -32,7 +36,8 @@ class Loss(nn.Module):
     returns, with autocast and without. What `F.cross_entropy` refuses is refused with its own error.
 
     `name`, `formula` (for people), `expression` (None where the formula language cannot say it) and `flip` (whether
-    the loss is -1 times the expression) tell what the loss is.
+    the loss is -1 times the expression) tell what the loss is; `settings` holds a zoo loss's own parameters, and
+    `provenance` what a run wrote of it into its `best.json`.
     """
 
     __constants__ = ["ignore_index", "label_smoothing", "reduction"]  # noqa: RUF012 - as in nn.CrossEntropyLoss
@@ -66,6 +71,8 @@ class Loss(nn.Module):
         self.formula = formula
         self.expression = expression
         self.flip = flip
+        self.settings: Mapping[str, float] = {}
+        self.provenance: Mapping[str, Any] = {}
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
@@ -114,6 +121,32 @@ class Loss(nn.Module):
             self.curve(torch.full_like(p, y), p, classes) for y in (1 - self.label_smoothing + low, low)
         )
         return (-at_target, -elsewhere) if self.flip else (at_target, elsewhere)
+
+    def card(self, *, classes: Sequence[int] = (2, 10, 100, 1000)) -> LossCard:
+        """What a user must know of the loss before training with it; see `lossmith.losses.card`.
+
+        Args:
+            classes: the numbers of classes to look at, each from 2 to 10,000.
+
+        Raises:
+            LossmithError: a number of classes is out of range or given twice, or there are none or too many.
+        """
+        from lossmith.losses.card import card  # noqa: PLC0415 - it reads losses
+
+        return card(self, classes=classes)
+
+    def export(self, to: str) -> str:
+        """Source for other programs, without Lossmith; see `lossmith.losses.export`.
+
+        Args:
+            to: "torch", "keras", "jax", "latex" or "json".
+
+        Raises:
+            LossmithError: another `to`, or the loss has class weights.
+        """
+        from lossmith.losses.export import export  # noqa: PLC0415 - it reads losses
+
+        return export(self, to=to)
 
     def to_latex(self) -> str:
         """The oriented curve f(y, yhat) in LaTeX, without the sum over classes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from rich.text import Text
 from lossmith.errors import InvalidLossError
 from lossmith.ledger import Ledger
 from lossmith.losses.build import loss as build_loss
+from lossmith.losses.kinds import ExampleLoss
 from lossmith.losses.module import Loss
-from lossmith.losses.zoo import ZOO
+from lossmith.losses.optimum import even_loss
+from lossmith.losses.user import find, user_losses
+from lossmith.losses.zoo import ZOO, Parameter
 from lossmith.report import sentences, words
 from lossmith.report.comparison import ComparisonView, LossView
-from lossmith.report.cost import cost_of
+from lossmith.report.cost import cost_of, rung_costs
 from lossmith.report.plot import CurvePlot
 from lossmith.report.record import SearchRecord
 from lossmith.report.snapshot import Snapshot
@@ -30,6 +33,7 @@ from lossmith.space.integrity import check
 
 _BEST = 10  # losses of a run
 _SHOWN_AT = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)  # probabilities in the table of a loss's curves
+_CLASSES = 10  # of the curve of a loss that is a function of the whole example
 _DRAWN_FROM, _DRAWN_TO, _DRAWN = 0.005, 0.995, 145  # the plotted stretch of p, and its points
 
 
@@ -62,7 +66,8 @@ def run_summary(ledger: Ledger) -> RenderableType:
         ]
     parts += [comparison_table(content) for content in snapshot.comparisons]
     its_cost = cost_of(snapshot)
-    parts += [_facts(sentences.cost_facts(its_cost)), Text(sentences.overhead_sentence(its_cost), "bold")]
+    rungs = [] if record is None else sentences.rung_facts(rung_costs(record))
+    parts += [_facts(sentences.cost_facts(its_cost) + rungs), Text(sentences.overhead_sentence(its_cost), "bold")]
     return _spaced(parts)
 
 
@@ -110,7 +115,7 @@ def loss_summary(x: str | Path | Expression | Loss) -> RenderableType:
     loss = x if isinstance(x, Loss) else _built(x)
     pairs = [("formula", loss.formula), ("LaTeX", loss.to_latex())]
     if loss.expression is None:
-        pairs.append(("verdict", "published; the formula language cannot say it, so it has no key and is not checked"))
+        pairs.append(("verdict", "published; a function of the whole example, so it has no key and is not checked"))
     else:
         verdict = check(loss.expression)
         orientation = "-1 times the expression" if loss.flip else "the expression as it stands"
@@ -123,9 +128,13 @@ def loss_summary(x: str | Path | Expression | Loss) -> RenderableType:
                 orientation if verdict.ok else "nothing: it is not a loss; below, the expression as it stands",
             ),
         ]
-    if loss.name in ZOO:
-        pairs.append(("source", ZOO[loss.name].reference))
-    return _spaced([Text(loss.name, "bold"), _facts(pairs), _curves(loss)])
+    if (entry := ZOO.get(loss.name)) is not None:
+        pairs += [("source", entry.reference), ("note", entry.note), ("soft targets", entry.soft)]
+    elif isinstance(x, str) and loss.name == x.strip() and (user := find(loss.name)) is not None:
+        pairs += [(name, text) for name, text in (("source", user.reference), ("note", user.note)) if text]
+        pairs.append(("defined in", str(user.file)))
+    curves = _even_curve(loss) if isinstance(loss, ExampleLoss) else _curves(loss)
+    return _spaced([Text(loss.name, "bold"), _facts(pairs), curves])
 
 
 def _built(x: str | Path | Expression) -> Loss:
@@ -153,6 +162,22 @@ def _curves(loss: Loss) -> RenderableType:
     for row in zip(_SHOWN_AT, *(column.tolist() for column in columns), strict=True):
         table.add_row(*(f"{value:.5g}" for value in row))
     return _spaced([Columns(plots, padding=(0, 4)), table])
+
+
+def _even_curve(loss: Loss) -> RenderableType:
+    """The loss of an example, where the classes beside the target share the rest evenly."""
+    p = torch.linspace(_DRAWN_FROM, _DRAWN_TO, _DRAWN, dtype=torch.float64)
+    drawn = even_loss(loss, p, _CLASSES).tolist()
+    finite = [value for value in drawn if math.isfinite(value)]
+    title = Text(f"loss of an example by its p_t, {_CLASSES} classes, the others even", "bold")
+    table = _table("")
+    for name in ("p_t", "loss"):
+        table.add_column(name, justify="right")
+    values = even_loss(loss, torch.tensor(_SHOWN_AT, dtype=torch.float64), _CLASSES).tolist()
+    for at, value in zip(_SHOWN_AT, values, strict=True):
+        table.add_row(str(at), f"{value:.5g}")
+    plot = CurvePlot(drawn, min(finite, default=0.0), max(finite, default=1.0), "cyan")
+    return _spaced([Group(title, plot), table])
 
 
 # -- comparisons and the zoo -------------------------------------------------------------------------------------------
@@ -193,15 +218,47 @@ def _difference(loss: LossView) -> tuple[str, str, str]:
 
 
 def zoo_table() -> RenderableType:
-    """The published losses that come with Lossmith."""
-    table = _table("Published losses: lossmith.loss(NAME)")
-    table.add_column("name", no_wrap=True)
-    for name in ("formula", "parameters", "source"):
-        table.add_column(name, overflow="fold")
-    for loss in ZOO.values():
-        parameters = ", ".join(f"{one.name}={one.default:g} {one.range_text}" for one in loss.parameters)
-        table.add_row(loss.name, Text(loss.formula), Text(parameters or words.NONE), Text(loss.reference))
-    return table
+    """The published losses that come with Lossmith, and the user's own.
+
+    Raises:
+        LossmithError: a `losses.toml` is wrong.
+    """
+    published = [(loss.name, loss.formula, parameter_text(loss.parameters), loss.reference) for loss in ZOO.values()]
+    parts: list[RenderableType] = [
+        Text("Published losses: lossmith.loss(NAME)", "bold"),
+        Text("f(y, yhat) of one class, summed over the K classes; where it says sum, the loss of an example", "dim"),
+        _named_formulas(published),
+    ]
+    users = list(user_losses().values())
+    for file in dict.fromkeys(loss.file for loss in users):
+        own = [(loss.name, loss.formula, "", loss.reference or loss.note) for loss in users if loss.file == file]
+        parts += [Text(f"Your losses, of {file}", "bold"), _named_formulas(own)]
+    return _spaced(parts)
+
+
+def parameter_text(parameters: Sequence[Parameter]) -> str:
+    """'gamma = 2 (at least 0)'; the range once where all share it."""
+    ranges = {one.range_text for one in parameters}
+    if len(ranges) == 1 and len(parameters) > 1:
+        return f"{', '.join(f'{one.name} = {one.default:g}' for one in parameters)} (each {ranges.pop()})"
+    return ", ".join(f"{one.name} = {one.default:g} {_range(one)}" for one in parameters)
+
+
+def _range(parameter: Parameter) -> str:
+    text = parameter.range_text
+    return f"in {text}" if text[0] in "[(" else f"({text})"
+
+
+def _named_formulas(losses: Sequence[tuple[str, str, str, str]]) -> Table:
+    """Of (name, formula, parameters, source), one below the other."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, formula, parameters, source in losses:
+        lines = [Text(formula)]
+        lines += [Text(text, style) for text, style in ((parameters, "cyan"), (source, "dim")) if text]
+        grid.add_row(Text(name), Group(*lines))
+    return grid
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------

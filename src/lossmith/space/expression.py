@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossmith.errors import CyclicGraphError, GraphError, nearest
+from lossmith.errors import CyclicGraphError, GraphError, LossmithError, nearest
 from lossmith.space.genome import ROOT, Genome
 from lossmith.space.operators import OPERATORS
 
 TARGET, PREDICTION, CONSTANT = "y", "yhat", "constant"
+CLASSES = "K"  # the number of classes; for formulas only, the search never draws it
 JSON_FORMAT, JSON_VERSION = "lossmith-expression", 1
 # Bounds on what is read from text or JSON; every genome that `SpaceConfig` allows stays far below them.
 MAX_NODES = 1_000  # distinct nodes
@@ -33,7 +34,7 @@ MAX_DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step of the computation: a leaf (`y`, `yhat`, `constant`) or an operator over earlier nodes."""
+    """One step of the computation: a leaf (`y`, `yhat`, `K`, `constant`) or an operator over earlier nodes."""
 
     operator: str
     inputs: tuple[int, ...] = ()  # indices of earlier nodes
@@ -42,7 +43,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Expression:
-    """An acyclic graph in (y, yhat). Build it with `from_genome`, `from_text`, `from_json`, or `ExpressionBuilder`."""
+    """An acyclic graph in (y, yhat). Build it with `from_genome`, `from_text`, `from_json`, or `ExpressionBuilder`.
+
+    A formula may also read `K`, the number of classes. `bind` puts a number there, before anything is computed.
+    """
 
     nodes: tuple[Node, ...]  # in the order of computation, the root last
 
@@ -61,8 +65,8 @@ class Expression:
     def from_nodes(nodes: Any) -> Expression:
         """The expression of a graph written as in `Genome.from_nodes`, with any number as a constant.
 
-        Inputs are `y`, `yhat`, numbers (or their text), and other nodes, under any names; `{"root": ["y"]}` is a bare
-        operand.
+        Inputs are `y`, `yhat`, `K`, numbers (or their text), and other nodes, under any names; `{"root": ["y"]}` is a
+        bare operand.
 
         Raises:
             GraphError: no root, an unknown operator or input, a wrong number of inputs, or past a `MAX_...` bound.
@@ -165,8 +169,44 @@ class Expression:
         return write_latex(self)
 
     def reads(self, leaf: str) -> bool:
-        """Whether the graph reaches `leaf`, 'y' or 'yhat'."""
+        """Whether the graph reaches `leaf`: 'y', 'yhat' or 'K'."""
         return any(node.operator == leaf for node in self.nodes)
+
+    def bind(self, classes: int) -> Expression:
+        """This expression for a problem of `classes` classes: `K` is that number. Itself where it does not read `K`.
+
+        Raises:
+            LossmithError: it reads `K`, and `classes` is below 2.
+        """
+        if not self._reads_classes:
+            return self
+        bound = self._bound.get(classes)
+        if bound is None:
+            if classes < 2:
+                raise LossmithError(f"the loss reads K, the number of classes: at least 2, found {classes}")
+            bound = self._bound[classes] = self._rebuilt(classes)
+        return bound
+
+    @functools.cached_property
+    def _reads_classes(self) -> bool:
+        return self.reads(CLASSES)
+
+    @functools.cached_property
+    def _bound(self) -> dict[int, Expression]:
+        return {}
+
+    def _rebuilt(self, classes: int) -> Expression:
+        """With a constant for `K`; in canonical order again, which a constant may change."""
+        builder = ExpressionBuilder()
+        new: list[int] = []
+        for node in self.nodes:
+            if node.inputs:
+                new.append(builder.apply(node.operator, *(new[i] for i in node.inputs)))
+            elif node.operator in (CLASSES, CONSTANT):
+                new.append(builder.constant(classes if node.operator == CLASSES else node.value))
+            else:
+                new.append(builder.leaf(node.operator))
+        return builder.build(new[-1])
 
     def __str__(self) -> str:
         return self.text
@@ -183,6 +223,9 @@ class Expression:
 
         Returns:
             The broadcast shape, dtype of `yhat`. May hold NaN or infinities where the formula does.
+
+        Raises:
+            LossmithError: the expression reads `K`; `bind` it first.
         """
         value = self.values(y, yhat, log_yhat)[-1]
         if value.shape == y.shape == yhat.shape:  # broadcast_shapes costs more than many an expression
@@ -198,6 +241,8 @@ class Expression:
                     value = y
                 case "yhat":
                     value = yhat
+                case "K":
+                    raise LossmithError("the formula reads K, the number of classes: give it one with bind(10)")
                 case "constant":
                     value = torch.full((), node.value, dtype=yhat.dtype, device=yhat.device)
                 case "log" if log_yhat is not None and self.nodes[node.inputs[0]].operator == PREDICTION:
@@ -206,6 +251,9 @@ class Expression:
                     value = OPERATORS[name].function(*(values[i] for i in node.inputs))
             values.append(value)
         return values
+
+
+_RANK = {CONSTANT: "0", CLASSES: "0K", TARGET: "1"}
 
 
 class ExpressionBuilder:
@@ -270,9 +318,9 @@ class ExpressionBuilder:
         ):
             if amount > bound:
                 raise GraphError(f"the expression has more than {bound} {what}")
-        # smaller trees first, then constants before y before yhat, as a person would write it; then by structure: a
-        # digest of the meaning, not of this builder's numbering
-        leaves = "".join(self._order[i][1] for i in node.inputs) or {CONSTANT: "0", TARGET: "1"}.get(node.operator, "2")
+        # smaller trees first, then constants before K before y before yhat, as a person would write it; then by
+        # structure: a digest of the meaning, not of this builder's numbering
+        leaves = "".join(self._order[i][1] for i in node.inputs) or _RANK.get(node.operator, "2")
         parts = [node.operator, repr(node.value), *(self._order[i][2] for i in node.inputs)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
         self._known[node] = len(self._nodes)
@@ -292,7 +340,7 @@ def _from_graph(graph: Mapping[str, tuple[str, tuple[str, ...]]]) -> Expression:
     done: dict[str, int] = {}
 
     def operand(name: str) -> int | None:
-        if name in (TARGET, PREDICTION):
+        if name in (TARGET, PREDICTION, CLASSES):
             return builder.leaf(name)
         try:
             value = float(name)
@@ -311,7 +359,7 @@ def _from_graph(graph: Mapping[str, tuple[str, tuple[str, ...]]]) -> Expression:
         if name not in graph:
             leaf = operand(name)
             if leaf is None:
-                known = [TARGET, PREDICTION, *graph]
+                known = [TARGET, PREDICTION, CLASSES, *graph]
                 raise GraphError(f"node '{path[-1]}': unknown input '{name}'{nearest(name, known)}")
             return leaf
         operator, inputs = graph[name]

@@ -3,11 +3,11 @@
     sum     := product (("+" | "-") product)*
     product := factor (("*" | "/") factor)*
     factor  := "-" factor | atom ["^" "2"]
-    atom    := number | "y" | "yhat" | operator "(" sum ["," sum] ")" | "(" sum ")"
+    atom    := number | "y" | "yhat" | "K" | operator "(" sum ["," sum] ")" | "(" sum ")"
 
 `+ - * /` are the operators `add`, `sub`, `mul` and `div`; so `a/b` is the method's protected a / (b + 1e-7). A `-`
 before a number makes a negative constant, before anything else it is `neg`. `x^2` is `square(x)`. Every operator of the
-table can be called by name; `ln` is another name of `log`, `sqrt` of `sqrt_abs`.
+table can be called by name; `ln` is another name of `log`, `sqrt` of `sqrt_abs`. `K` is the number of classes.
 
 `log` is the exact natural logarithm, and `log(yhat)` is computed from log-softmax, so it is right even where `yhat`
 underflows to 0. The search draws the method's `log_abs(x)`, ln(|x| + 1e-7), instead.
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from lossmith.errors import FormulaError, GraphError, nearest
 from lossmith.space.expression import (
+    CLASSES,
     CONSTANT,
     MAX_DEPTH,
     PREDICTION,
@@ -148,15 +149,15 @@ class _Parser:
         if token.text == "*" and self._tokens[self._next - 2].text == "*":
             raise FormulaError("a power is written x^2, found '**'", self._text, token.position)
         if token.kind != "name":
-            raise self._error("expected a number, y, yhat, an operator or '('", token)
-        if token.text in (TARGET, PREDICTION):
+            raise self._error("expected a number, y, yhat, K, an operator or '('", token)
+        if token.text in (TARGET, PREDICTION, CLASSES):
             return self._builder.leaf(token.text)
         return self._call(token)
 
     def _call(self, token: _Token) -> int:
         operator = OPERATORS.get(ALIASES.get(token.text, token.text))
         if operator is None:
-            hint = nearest(token.text.lower(), [*OPERATORS, *ALIASES, TARGET, PREDICTION])
+            hint = nearest(token.text.lower(), [*OPERATORS, *ALIASES, TARGET, PREDICTION, CLASSES])
             raise FormulaError(f"unknown name '{token.text:.40}'{hint}", self._text, token.position)
         self._expect("(", f"expected '(' after '{token.text}'")
         inputs = [self._sum()]
@@ -212,7 +213,8 @@ def write_latex(expression: Expression) -> str:
     for node in expression.nodes:
         operator = OPERATORS.get(node.operator)
         if operator is None:
-            texts.append({TARGET: "y", PREDICTION: r"\hat{y}"}.get(node.operator) or _latex_number(node.value))
+            leaves = {TARGET: "y", PREDICTION: r"\hat{y}", CLASSES: "K"}
+            texts.append(leaves.get(node.operator) or _latex_number(node.value))
             continue
         inputs = [
             rf"\left({texts[i]}\right)"

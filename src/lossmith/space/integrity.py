@@ -67,14 +67,17 @@ def phenotype(curve: np.ndarray, flip: bool) -> np.ndarray:
 
 
 def two_class_curve(expression: Expression) -> np.ndarray:
-    """float32 [1000]: the unflipped sum over two classes, yhat = (t, 1 - t), y = (0, 1), t = linspace(eps, 1 - eps)."""
-    return expression.evaluate(*_grid()).sum(0).numpy()
+    """float32 [1000]: the unflipped sum over two classes, yhat = (t, 1 - t), y = (0, 1), t = linspace(eps, 1 - eps).
+
+    `K` is 2 here.
+    """
+    return expression.bind(2).evaluate(*_grid()).sum(0).numpy()
 
 
 @functools.cache
 def _grid() -> tuple[Tensor, Tensor]:
     """(y, yhat), both [2, 1000]."""
-    t = torch.linspace(EPS, 1 - EPS, POINTS)
+    t = torch.linspace(EPS, 1 - EPS, POINTS, device="cpu")  # it is kept, whatever the default device is now
     return torch.stack((torch.zeros_like(t), torch.ones_like(t))), torch.stack((t, 1 - t))
 
 
