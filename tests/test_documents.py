@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from lossmith.config import load_file
 from lossmith.train.task import TaskConfig
@@ -32,16 +28,6 @@ def test_the_readme_s_configuration_is_valid(tmp_path: Path) -> None:
     config = load_file(path)
     assert isinstance(config.task, TaskConfig)
     assert (config.seed, config.search.iterations, config.task.model) == (7, 1000, "resnet9v2")
-
-
-@pytest.mark.parametrize("loss", ["poly1", "-y*log(yhat)"])
-def test_the_example_learns(loss: str) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "digits.py", loss], capture_output=True, text=True, check=True
-    )
-    share = re.search(r"([\d.]+)% of 397", done.stdout)
-    assert share is not None
-    assert float(share[1]) > 90
 
 
 def test_links_in_documents_lead_somewhere() -> None:
