@@ -73,6 +73,37 @@ class Show:
 
 
 @dataclass(frozen=True)
+class Card:
+    """Show what to know of a loss before training with it: optimum, learning rate, bounds, label noise, precision.
+
+    Examples: lossmith card baikal, lossmith card runs/mine --html card.html, lossmith card focal --evidence runs/demo
+    """
+
+    target: Annotated[
+        str,
+        Positional,
+        arg(metavar="LOSS", help="a zoo name, a formula, a JSON file, or a run's directory (its best loss)"),
+    ]
+    html: Annotated[
+        Path | None,
+        arg(metavar="FILE", help="write the card as one HTML page that needs no network", help_behavior_hint=""),
+    ] = None
+    evidence: Annotated[
+        tuple[Path, ...],
+        UseAppendAction,
+        arg(
+            metavar="DIR",
+            help="a run whose ledger may hold evaluations of the loss and of cross-entropy",
+            help_behavior_hint="(repeatable)",
+        ),
+    ] = ()
+    classes: Annotated[
+        tuple[int, ...],
+        arg(metavar="K", help="numbers of classes to look at", help_behavior_hint="(default: 2 10 100 1000)"),
+    ] = (2, 10, 100, 1000)
+
+
+@dataclass(frozen=True)
 class Report:
     """Write a run's report: one HTML page that needs no network, and CSV files beside it.
 
@@ -124,6 +155,42 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a loss as one file for another program, which needs no Lossmith.
+
+    Example: lossmith export focal --to torch --out focal_loss.py
+    """
+
+    loss: Annotated[
+        str,
+        Positional,
+        arg(metavar="LOSS", help="a zoo name, a formula, a JSON file, or a run's directory (its best loss)"),
+    ]
+    to: Annotated[
+        str,
+        arg(
+            metavar="FORMAT",
+            help="torch, keras, jax (Python source), latex, or json (which Lossmith reads back)",
+        ),
+    ]
+    out: Annotated[
+        Path | None,
+        arg(metavar="FILE", help="file to write to", help_behavior_hint="(default: standard output)"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure on this machine what losses cost, beside cross-entropy.
+
+    Example: lossmith bench losses --quick
+    """
+
+    what: Positional[Literal["losses"]]
+    quick: Annotated[bool, arg(help="fewer rounds, one thread, nothing compiled: a minute instead of several")] = False
+
+
+@dataclass(frozen=True)
 class Zoo:
     """List the published losses that come with Lossmith.
 
@@ -148,8 +215,11 @@ Command = (
     Annotated[Search, subcommand("search")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Show, subcommand("show")]
+    | Annotated[Card, subcommand("card")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Bench, subcommand("bench")]
     | Annotated[Zoo, subcommand("zoo")]
     | Annotated[Data, subcommand("data")]
 )

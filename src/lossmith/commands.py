@@ -18,10 +18,13 @@ from lossmith import arguments
 from lossmith.config import RunConfig, from_stored, load_file, load_preset
 from lossmith.errors import ConfigError, LossmithError, RunError
 from lossmith.execution.local import LocalExecutor
+from lossmith.files import write_atomically
 from lossmith.ledger import FILE, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
+from lossmith.losses.export import export
 from lossmith.losses.zoo import ZOO
 from lossmith.report import live, terminal
+from lossmith.search.best import FILE as BEST
 from lossmith.search.best import best_losses, write_best
 from lossmith.search.evaluation import EvaluationSetup, expression_row, prepare, zoo_row
 from lossmith.search.run import search
@@ -56,21 +59,22 @@ def run(command: object, executor: LocalExecutor | None, began: float) -> int:
     if isinstance(command, arguments.Trains):
         if executor is None:
             raise AssertionError("a command that trains needs an executor")
-        work = _Work(executor, began, console)
-        match command:
-            case arguments.Search():
-                return _search(command, work)
-            case arguments.Resume():
-                return _resume(command, work)
-            case arguments.Train():
-                return _train(command, work)
+        return _run_training(command, _Work(executor, began, console))
     match command:
         case arguments.Show():
             _show(command.target, console)
+        case arguments.Card():
+            _card(command, console)
         case arguments.Report():
             from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
 
             print(write_report(command.directory, command.out))
+        case arguments.Export():
+            _export(command)
+        case arguments.Bench():
+            from lossmith.bench.report import run as bench  # noqa: PLC0415 - no other command needs it
+
+            bench(console, quick=command.quick)
         case arguments.Zoo():
             console.print(terminal.zoo_table())
         case arguments.Data():
@@ -78,6 +82,16 @@ def run(command: object, executor: LocalExecutor | None, began: float) -> int:
         case _:
             raise AssertionError(f"no such command: {command!r}")
     return 0
+
+
+def _run_training(command: arguments.Search | arguments.Resume | arguments.Train, work: _Work) -> int:
+    match command:
+        case arguments.Search():
+            return _search(command, work)
+        case arguments.Resume():
+            return _resume(command, work)
+        case arguments.Train():
+            return _train(command, work)
 
 
 def _search(command: arguments.Search, work: _Work) -> int:
@@ -146,6 +160,20 @@ def _show(target: str, console: Console) -> None:
         console.print(terminal.loss_summary(target))
 
 
+def _card(command: arguments.Card, console: Console) -> None:
+    from lossmith.report.card import card_view  # noqa: PLC0415 - no other command needs these
+    from lossmith.report.card_page import write_card  # noqa: PLC0415
+    from lossmith.report.card_terminal import card_text  # noqa: PLC0415
+
+    if not command.target.strip():
+        raise ConfigError("card: name a loss, such as 'lossmith card focal'")
+    view = card_view(command.target, classes=command.classes, evidence=command.evidence)
+    if command.html is None:
+        console.print(card_text(view))
+    else:
+        print(write_card(view, command.html))
+
+
 def _train(command: arguments.Train, work: _Work) -> int:
     if command.task == "?":
         print("\n".join(task_names()))
@@ -186,6 +214,20 @@ def _train(command: arguments.Train, work: _Work) -> int:
         return _STOPPED
     work.console.print(terminal.comparison_table(content))
     return 0
+
+
+def _export(command: arguments.Export) -> None:
+    if not command.loss.strip():
+        raise ConfigError("export: name a loss, such as 'lossmith export focal --to torch'")
+    if _is_directory(command.loss) and not (Path(command.loss.strip()) / BEST).exists():
+        raise RunError(f"{command.loss}: has no {BEST}; name the directory of a run that has trained a loss")
+    text = export(build_loss(command.loss), to=command.to)
+    if command.out is None:
+        print(text, end="")
+    elif not command.out.name:
+        raise ConfigError("--out: name a file, such as --out focal_loss.py")
+    else:
+        print(write_atomically(command.out, text))
 
 
 def _fetch(console: Console) -> None:
