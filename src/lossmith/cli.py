@@ -57,8 +57,9 @@ def _run(arguments: list[str]) -> int:
     from lossmith.arguments import Command, Trains  # noqa: PLC0415
     from lossmith.execution.local import LocalExecutor  # noqa: PLC0415
 
-    # a formula may begin with a minus; the blank tells it from an option, and formulas ignore blanks
-    arguments = [argument if _OPTION.match(argument) else f" {argument}" for argument in arguments]
+    # a formula may begin with a minus; the blank tells it from an option, and formulas ignore blanks. So a "--", which
+    # says that no options follow, is not needed
+    arguments = [a if _OPTION.match(a) else f" {a}" for a in arguments if a != "--"]
     command = tyro.cli(
         Command,  # type: ignore[arg-type] - a union of dataclasses is what tyro documents for subcommands
         prog="lossmith",
