@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from lossmith.errors import FormulaError, InvalidLossError, LossmithError, nearest
-from lossmith.losses.export.stored import StoredLoss, read_stored
 from lossmith.losses.kinds import CrossEntropyLoss, ExampleLoss, ExpressionLoss
 from lossmith.losses.module import Loss
+from lossmith.losses.stored import StoredLoss, read_stored
 from lossmith.losses.user import find, names
 from lossmith.losses.zoo import ZOO, ZooLoss
 from lossmith.space.expression import Expression, number_text

@@ -71,7 +71,7 @@ def operators() -> list[str]:
 
 
 def zoo() -> list[Loss]:
-    parameters: list[tuple[str, dict[str, float]]] = [
+    parameters: list[tuple[str, dict[str, Any]]] = [
         ("focal", {"gamma": 0.5}),
         ("focal", {"gamma": 0.0}),
         ("bi_tempered", {"t1": 0.3, "t2": 4.0}),

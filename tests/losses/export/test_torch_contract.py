@@ -44,11 +44,17 @@ def test_shapes_and_dtypes(pair: tuple[str, Any], shape: tuple[int, ...], dtype:
     for target, reduction, smoothing, weighted in itertools.product(
         targets(shape), ("none", "mean", "sum"), (0.0, 0.2), (False, True)
     ):
-        arguments = {"reduction": reduction, "label_smoothing": smoothing, "weight": weight if weighted else None}
+        arguments: dict[str, Any] = {
+            "reduction": reduction,
+            "label_smoothing": smoothing,
+            "weight": weight if weighted else None,
+        }
         mine, theirs = (leaf.requires_grad_() for leaf in (logits.clone(), logits.clone()))
         value, wanted = module(**arguments)(mine, target), loss(name, **arguments)(theirs, target)
         assert (value.dtype, value.shape) == (wanted.dtype, wanted.shape)
-        tolerance = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 2e-2, "atol": 1e-3}
+        tolerance: dict[str, Any] = (
+            {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 2e-2, "atol": 1e-3}
+        )
         torch.testing.assert_close(value, wanted, equal_nan=True, **tolerance)
         for leaf, result in ((mine, value), (theirs, wanted)):
             result.nan_to_num().sum().backward()

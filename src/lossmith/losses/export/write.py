@@ -11,9 +11,9 @@ from lossmith.errors import LossmithError, nearest
 from lossmith.losses.export.assembly import assemble
 from lossmith.losses.export.code import number, terms
 from lossmith.losses.export.latex import to_latex
-from lossmith.losses.export.stored import to_json
 from lossmith.losses.export.words import docstring, names
 from lossmith.losses.module import Loss
+from lossmith.losses.stored import to_json
 from lossmith.losses.zoo import ZOO
 
 
