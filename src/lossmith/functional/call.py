@@ -37,7 +37,7 @@ def call(
     except TypeError:  # a parameter such as a list: no number, and refused as that
         return loss(name, **given)(logits, target)
     _prepare(key, name, given, weighted)
-    module = _kept[key]
+    module = _kept.get(key) or loss(name, **given)  # another thread may have dropped it
     if weight is None:
         return module(logits, target)
     if weighted:

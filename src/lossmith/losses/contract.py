@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from lossmith.errors import LossmithError
+from lossmith.losses.gradients import LONG, transformed
 from lossmith.losses.kernels import one_hot
 from lossmith.losses.module import Loss
 
@@ -120,13 +121,15 @@ class SummedLoss(Loss):
         mean, weight = self.reduction == "mean", self._buffers["weight"]
         index = target if target.dtype == torch.int64 else target.long()
         # On the CPU, every label is checked where it is used. So where `ignore_index` is no class, a loss that can be
-        # computed proves that no label is ignored, and the masks are saved. Elsewhere a wrong index ends the process.
-        if logits.device.type == "cpu" and not torch.compiler.is_compiling() and not 0 <= self.ignore_index < classes:
+        # computed proves that no label is ignored, and the masks are saved. Elsewhere a wrong index ends the process,
+        # under torch.func it passes, and a long batch is too dear to be computed in vain.
+        checked = logits.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed()
+        if checked and not 0 <= self.ignore_index < classes and (wide.numel() <= LONG or _all_classes(index, classes)):
             examples = target.numel() if mean and weight is None else 1
             try:
                 value = self._of_labels(wide, index, dim, examples, each=self.reduction == "none")
             except RuntimeError:
-                if bool(((index >= 0) & (index < classes)).all()):
+                if _all_classes(index, classes):
                     raise  # an ignored label or a wrong one is told apart below; this is neither
             else:
                 return value / self._label_weight(target, None, wide.dtype) if mean and weight is not None else value
@@ -155,6 +158,8 @@ class SummedLoss(Loss):
         weight = self._buffers["weight"]
         if weight is None:
             return None
+        if weight.requires_grad:
+            raise LossmithError(f"loss '{self.name}': class weights that require a gradient are not supported")
         return weight.to(logits.dtype).view([-1 if axis == dim else 1 for axis in range(logits.dim())])
 
     def _label_weight(self, target: Tensor, ignored: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -184,6 +189,14 @@ class SummedLoss(Loss):
             f"loss '{self.name}': logits {tuple(logits.shape)} {logits.dtype} and target {tuple(target.shape)}"
             f" {target.dtype} do not fit together"
         )
+
+
+def _all_classes(index: Tensor, classes: int) -> bool:
+    """Whether every label is a class."""
+    if not index.numel():
+        return True
+    least, most = torch.aminmax(index)
+    return bool(least >= 0) and bool(most < classes)
 
 
 def _autocast(dtype: torch.dtype, like: Tensor) -> torch.dtype:

@@ -45,6 +45,10 @@ def is_class(like: Tensor, index: Tensor, dim: int) -> Tensor:
     return torch.arange(like.shape[dim], device=like.device).view(shape) == index
 
 
+def _double(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.double()
+
+
 def _is(x: Tensor | float, number: float) -> bool:
     return isinstance(x, float) and x == number
 
@@ -100,10 +104,23 @@ class Curves:
     run: Program
     dim: int
 
+    def _widens(self, logits: Tensor) -> bool:
+        """Whether float32 logits are computed with in float64: where f may overflow.
+
+        There a value or slope within float32 may be a product of numbers that are not, and inf - inf is NaN:
+        p * (1 / sqrt(p)) * 1e21 for the smallest p. MPS has no float64.
+        """
+        return self.run.guarded and logits.dtype == torch.float32 and logits.device.type != "mps"
+
+    def _dtype(self, logits: Tensor) -> torch.dtype:
+        return torch.float64 if self._widens(logits) else logits.dtype
+
     # -- soft targets ----------------------------------------------------------------------------------------------
 
     def values(self, logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """weight_c * f at every class, in plain operations."""
+        if self._widens(logits):
+            return self.values(logits.double(), y.double(), _double(weight)).to(logits.dtype)
         runner = self.run.runner(logits.dtype, slopes=False)
         p, log_p, _, log_rest = self._leaves(runner, logits)
         value = _full(runner(y, p, log_p, log_rest, logits.device)[0], logits)
@@ -113,6 +130,9 @@ class Curves:
         self, logits: Tensor, y: Tensor, weight: Tensor | None, *, target: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """(weight_c * f at every class, the gradient of its sum over classes in the logits, that in y or None)."""
+        if self._widens(logits):
+            value, on_logits, on_y = self.gradients(logits.double(), y.double(), _double(weight), target=target)
+            return value.to(logits.dtype), on_logits.to(logits.dtype), None if on_y is None else on_y.to(y.dtype)
         runner = self.run.runner(logits.dtype, target=target)
         p, log_p, rest, log_rest = self._leaves(runner, logits)
         value, on_p, on_log_p, on_log_rest, on_y = runner(y, p, log_p, log_rest, logits.device)
@@ -173,10 +193,10 @@ class Curves:
             raise AssertionError("a program that reads neither p nor log p has no slope")
         return torch.addcmul(d, p, d.sum(self.dim, keepdim=True), value=-1)
 
-    def prepare(self, dtype: torch.dtype, targets: tuple[float, float] | None) -> None:
+    def prepare(self, logits: Tensor, targets: tuple[float, float] | None) -> None:
         """Make the runners before a compiler traces their use."""
         for y in targets or (None,):
-            self.run.runner(dtype, y=y)
+            self.run.runner(self._dtype(logits), y=y)
 
     # -- hard labels -----------------------------------------------------------------------------------------------
 
@@ -185,16 +205,19 @@ class Curves:
 
         Otherwise each costs about as many operations as the function, which pays once the operations are long.
         """
-        elsewhere = self.run.runner(logits.dtype, y=low)
+        elsewhere = self.run.runner(self._dtype(logits), y=low)
         if elsewhere.constant is not None and (weight is None or elsewhere.constant == 0.0):
             return True
-        at = self.run.runner(logits.dtype, y=high)
+        at = self.run.runner(self._dtype(logits), y=high)
         return logits.numel() > LONG and not (elsewhere.reads["log_rest"] or at.reads["log_rest"])
 
     def of_labels(
         self, logits: Tensor, index: Tensor, targets: tuple[float, float], weight: Tensor | None, *, slopes: bool
     ) -> tuple[Tensor, Tensor | None]:
         """(the values, of which each example's are to be summed, and their gradient if wanted); see `label_sum`."""
+        if self._widens(logits):
+            value, on_logits = self.of_labels(logits.double(), index, targets, _double(weight), slopes=slopes)
+            return value.to(logits.dtype), None if on_logits is None else on_logits.to(logits.dtype)
         high, low = targets
         at = self.run.runner(logits.dtype, y=high, slopes=slopes)
         elsewhere = self.run.runner(logits.dtype, y=low, slopes=slopes)

@@ -73,9 +73,9 @@ class Loss(nn.Module):
         self.flip = flip
         self.settings: Mapping[str, float] = {}
         self.provenance: Mapping[str, Any] = {}
-        self.ignore_index = ignore_index
+        self.ignore_index = int(ignore_index)
         self.reduction = reduction
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = float(label_smoothing)
         self._latex = latex
         self.register_buffer("weight", weight)
 

@@ -97,7 +97,7 @@ def optimum(loss: Loss, classes: int) -> float:
     finite = value[value.isfinite()]
     if not len(finite):
         return math.nan
-    equal = _EQUAL * float(finite.max() - finite.min())
+    equal = _EQUAL * max(abs(float(finite.min())), abs(float(finite[-1])), 1e-3)
     for _ in range(_ROUNDS):
         value = torch.where(value.isnan(), torch.inf, value)
         lowest = torch.nonzero(value <= value.min() + equal)[:, 0]

@@ -5,6 +5,9 @@ done together, whoever they belong to: 64 losses cost some hundred torch calls, 
 stand in rows of their own, so what one slot computes, NaN and infinity included, never touches another's, and does not
 depend on which others there are. Exchanging one slot's loss orders the steps anew and compiles nothing.
 
+All is computed in the dtype of the logits. A loss alone is computed in float64 where it may overflow float32, so beside
+a pole the two differ by float32's rounding.
+
 Legend: K slots (losses), N examples, C classes, M = N * C.
 """
 

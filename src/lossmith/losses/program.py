@@ -15,6 +15,9 @@ from lossmith.losses.tape import LEAVES, OPERATIONS, Operand
 from lossmith.space.expression import Expression
 
 
+_MOST = 64  # runners of one expression that are kept
+
+
 class Runner:
     """One `Slopes`, run step by step."""
 
@@ -97,6 +100,8 @@ class Program:
         if torch.compiler.is_compiling():
             self._prepare()
         elif key not in self._runners:
+            if len(self._runners) >= _MOST:  # label smoothing that changes at every step
+                self._runners = {known: found for known, found in self._runners.items() if known[1] is None}
             self._make(*key)
         return self._runners[key]
 

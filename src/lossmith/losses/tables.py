@@ -68,14 +68,14 @@ class TabulatedPopulation:
                 f"loss '{loss.name}': a table takes expressions of reduction 'mean', without class weights and ignored"
                 " classes"
             )
-        x = torch.linspace(_LOW, _HIGH, _CELLS + 1, device="cpu")
+        x = torch.linspace(_LOW, _HIGH, _CELLS + 1, dtype=torch.float64, device="cpu")
         log_p, log_rest = torch.nn.functional.logsigmoid(x), torch.nn.functional.logsigmoid(-x)
         p = log_p.exp()
         low = loss.label_smoothing / self.classes
         sign = -1.0 if loss.flip else 1.0
         run = program(loss.expression.bind(self.classes))
         for place, y in enumerate((low, 1 - loss.label_smoothing + low)):
-            value, on_p, on_log_p, on_log_rest, _ = run.runner(torch.float32, y=y)(None, p, log_p, log_rest, p.device)
+            value, on_p, on_log_p, on_log_rest, _ = run.runner(torch.float64, y=y)(None, p, log_p, log_rest, p.device)
             d = on_log_p + on_p * p - on_log_rest * (log_p - log_rest).exp()
             cells = slice(place * _CELLS, (place + 1) * _CELLS)
             for found, starts, rises in (
@@ -111,7 +111,7 @@ class TabulatedPopulation:
 
     def _cells(self, logits_KNC: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(the cell of every element [K, M], where in the cell it lies, in [0, 1], p [K, N, C])."""
-        slots, examples, classes = logits_KNC.shape
+        slots, examples, classes = logits_KNC.shape if logits_KNC.dim() == 3 else (0, 0, 0)
         fits = (slots, classes) == (len(self), self.classes) and logits_KNC.dtype == torch.float32
         if not fits or labels.dtype != torch.int64 or labels.shape not in ((examples,), (slots, examples)):
             raise LossmithError(

@@ -56,7 +56,10 @@ class UserLoss:
 def files() -> tuple[Path, ...]:
     """Where a `losses.toml` may be, the one that wins first."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    try:
+        home = Path(base) if Path(base).is_absolute() else Path("~/.config").expanduser()
+    except RuntimeError:  # nobody's home, as in a container without a user
+        return (Path(FILE),)
     return Path(FILE), home / "lossmith" / FILE
 
 
@@ -104,7 +107,7 @@ def read(file: Path) -> dict[str, UserLoss]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         problem = getattr(error, "strerror", None) or str(error).replace("\n", " ")
         raise LossmithError(f"{file}: cannot read the losses: {problem}") from error
     return {name: _loss(file, name, table) for name, table in content.items()}

@@ -34,7 +34,7 @@ class Parameter:
     def accepts(self, value: float) -> bool:
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high
-        return math.isfinite(value) and above and below
+        return above and below and abs(value) < math.inf
 
 
 @dataclass(frozen=True, slots=True)
