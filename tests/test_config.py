@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lossmith.config import RunConfig, from_stored, load_file, load_preset, preset_names
+from lossmith.config import NO_RUNGS, MicrotaskConfig, RunConfig, from_stored, load_file, load_preset, preset_names
 from lossmith.errors import ConfigError
 
 
@@ -114,3 +114,23 @@ def test_a_missing_file_and_an_unknown_preset(tmp_path: Path) -> None:
         load_file(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match=r"unknown preset 'digts' \(did you mean 'digits'"):
         load_preset("digts")
+
+
+def test_rungs_are_on_by_default_and_off_where_a_run_was_begun_without_them() -> None:
+    config = load_preset("smoke")
+    assert config.rungs.duplicates
+    assert config.rungs.classes
+    assert config.rungs.microtask is not None
+    stored = config.model_dump(mode="json")
+    assert from_stored(stored, "stored").rungs == config.rungs
+    del stored["rungs"]  # as a run has it that was begun before there were any
+    assert from_stored(stored, "stored").rungs == NO_RUNGS
+
+
+def test_rungs_are_set_one_by_one() -> None:
+    rungs = load_preset("smoke", ["rungs.microtask.threshold=0.3", "rungs.classes=false"]).rungs
+    assert (rungs.duplicates, rungs.classes) == (True, False)
+    assert rungs.microtask == MicrotaskConfig(threshold=0.3)
+    assert load_preset("smoke", ["rungs.microtask=null"]).rungs.microtask is None
+    with pytest.raises(ConfigError, match=r"rungs\.microtask\.threshold"):
+        load_preset("smoke", ["rungs.microtask.threshold=2"])

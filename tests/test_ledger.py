@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -30,7 +31,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def candidate(number: int) -> CandidateRow:
     nodes = {"root": ["mul", "y", "yhat"]}
     mutation = {"kind": "swap", "node": "root", "before": ["sub", "y", "yhat"], "after": ["sub", "yhat", "y"]}
-    return CandidateRow(number, "evolution", 3, 1, "abc", nodes, 4, mutation, {"cyclic": 2}, 0, None, None)
+    refused, seconds = {"cyclic": 2}, {"untrainable": 0.5}
+    return CandidateRow(number, "evolution", 3, 1, "abc", nodes, 4, mutation, refused, 0, None, None, seconds)
 
 
 def test_what_is_written_is_read(ledger: Ledger) -> None:
@@ -44,6 +46,7 @@ def test_what_is_written_is_read(ledger: Ledger) -> None:
         (row,) = reader.candidates()
         assert (row.number, row.genome, row.mutation) == (0, candidate(0).genome, candidate(0).mutation)
         assert (row.refused, row.parent, row.evaluation) == ({"cyclic": 2}, 4, written.id)
+        assert row.rung_seconds == {"untrainable": 0.5}
         assert row.told is not None
         assert row.asked < row.told
         assert list(reader.evaluations()) == [written]
@@ -140,6 +143,37 @@ def test_a_newer_schema_is_refused(ledger: Ledger) -> None:
     for opening in (Ledger.open, Ledger.read):
         with pytest.raises(RunError, match="newer Lossmith"):
             opening(ledger.directory)
+
+
+def test_a_ledger_of_the_first_version_is_read_and_brought_up_to_date(ledger: Ledger) -> None:
+    ledger.add_candidate(LOSS, candidate(0))
+    ledger.close()
+    path = ledger.directory / FILE
+    with sqlite3.connect(path) as connection:  # what the first version wrote
+        connection.execute("ALTER TABLE candidates DROP COLUMN rung_seconds")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with Ledger.read(ledger.directory) as reader:  # changes nothing
+        (row,) = reader.candidates()
+        assert row.rung_seconds == {}
+    assert _version(path) == 1
+    for _ in range(2):  # the second time there is nothing to do
+        with Ledger.open(ledger.directory) as writer:
+            (row,) = writer.candidates()
+            assert (row.genome, row.refused, row.rung_seconds) == (candidate(0).genome, {"cyclic": 2}, {})
+    assert _version(path) == SCHEMA_VERSION
+    backup = path.with_name(f"{FILE}.v1")
+    assert _version(backup) == 1
+    with contextlib.closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("SELECT count(*) FROM candidates").fetchone() == (1,)
+    with Ledger.open(ledger.directory) as writer:
+        writer.add_candidate(LOSS, candidate(1))
+        assert [row.rung_seconds for row in writer.candidates()] == [{}, {"untrainable": 0.5}]
+
+
+def _version(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
 def test_damage_is_noticed(ledger: Ledger) -> None:

@@ -247,11 +247,11 @@ def _named_loss(text: str) -> tuple[str, LossRow]:
         if not found:
             raise RunError(f"{text}: has no trained loss yet; let its search go on")
         return f"best of {text.rstrip('/')}", found[0].loss
-    if text in ZOO:
-        return text, zoo_row(text)
     loss = build_loss(text)
+    if loss.name in ZOO and loss.settings == build_loss(loss.name).settings:  # by name, or from an exported file
+        return loss.name, zoo_row(loss.name)
     if loss.expression is None:
-        raise AssertionError(f"'{text}' is neither of the zoo nor an expression")
+        raise ConfigError(f"--loss {text}: only its default parameters can be trained here, since no formula says it")
     return _shortened(text), expression_row(loss.expression, bool(loss.flip))
 
 

@@ -45,6 +45,27 @@ class SearchConfig(Settings):
         return self
 
 
+class MicrotaskConfig(Settings):
+    """Training a small network on a small mixture of Gaussians, as many losses at once as there are at hand."""
+
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 80
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05  # of Adam
+    # the accuracy on the fifth of the classes that a loss learns worst, as a share of cross-entropy's: with less, it is
+    # not trained
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class RungsConfig(Settings):
+    """What is asked of a draft before it is trained (docs/screening.md says what each question catches and loses)."""
+
+    duplicates: bool = True  # is it, as a function, a loss that this search asked for before?
+    classes: bool = True  # with the task's number of classes, does it lead an untrained network to the true class?
+    microtask: MicrotaskConfig | None = MicrotaskConfig()  # can it train a small network? None: not asked
+
+
+NO_RUNGS = RungsConfig(duplicates=False, classes=False, microtask=None)  # the method as it was published
+
+
 class ExecutionConfig(Settings):
     """How evaluations are run."""
 
@@ -61,6 +82,7 @@ class RunConfig(Settings):
     space: SpaceConfig = SpaceConfig()
     screening: TaskConfig  # the cheap surrogate that scores the random losses
     task: TaskConfig  # the surrogate that the search optimises
+    rungs: RungsConfig = RungsConfig()
     search: SearchConfig = SearchConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -104,7 +126,8 @@ def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:
     """The configuration that a ledger stores (`RunConfig.model_dump(mode="json")`)."""
-    return validate(RunConfig, dict(values), where)
+    # a run from before there were rungs goes on without them
+    return validate(RunConfig, {"rungs": NO_RUNGS.model_dump(mode="json"), **values}, where)
 
 
 def _presets() -> Any:

@@ -32,6 +32,19 @@ class Reason(enum.Enum):
     # while candidates are drawn: search/evolution.py
     DUPLICATE_FORMULA = "duplicate_formula", "a living or waiting candidate has the same formula"
     DUPLICATE_PHENOTYPE = "duplicate_phenotype", "a living or waiting candidate has the same two-class curve"
+    # the rungs, which ask of a draft before it is trained: search/rungs
+    DUPLICATE_FUNCTION = (
+        "duplicate_function",
+        "written in another way, it is a loss that this search asked for before",
+    )
+    LEADS_AWAY = (
+        "leads_away",
+        "with the task's number of classes it does not lead an untrained network to the true class",
+    )
+    UNTRAINABLE = (
+        "untrainable",
+        "it does not train a small network on a small problem; lower rungs.microtask.threshold to let it pass",
+    )
     NO_CHILD = "no_child", "no valid new child was found within the allowed number of mutations of this parent"
     # while a network is trained: train/engine.py
     LOSS_NOT_FINITE = "loss_not_finite", "the training loss became NaN or infinite; try a smaller learning rate"

@@ -67,6 +67,9 @@ def test_a_search_records_everything(finished: Path) -> None:
         assert {row.key.split for row in evaluations} == {"validation"}  # test data is never read by a search
         assert all(row.curve and row.seconds > 0 and row.steps > 0 for row in evaluations)
         assert all((row.score is not None) == row.reason.ok for row in evaluations)
+        refused = {reason for row in candidates for reason in row.refused}
+        assert {"leads_away", "untrainable"} <= refused  # by the rungs, which are on by default
+        assert all(row.rung_seconds for row in candidates if row.stage == "screening")
         (session,) = ledger.sessions()
         assert session.versions["torch"] == torch.__version__
 
@@ -83,6 +86,17 @@ def test_the_best_loss_drops_in(finished: Path) -> None:
 def test_two_workers_give_the_same_search_as_one(finished: Path, tmp_path: Path) -> None:
     run_lossmith("search", *SETTINGS, f"--run={tmp_path / 'two'}", "--workers=2")
     assert content(tmp_path / "two") == content(finished)
+
+
+def test_rungs_can_be_left_out(finished: Path, tmp_path: Path) -> None:
+    off = ["duplicates=false", "classes=false", "microtask=null"]
+    changed = [f"--set=rungs.{setting}" for setting in off]
+    run_lossmith("search", *SETTINGS, *changed, f"--run={tmp_path / 'off'}", "--workers=1", "--set=search.iterations=0")
+    with Ledger.read(tmp_path / "off") as ledger, Ledger.read(finished) as other:
+        candidates = list(ledger.candidates())
+        assert not {reason for row in candidates for reason in row.refused} & {"leads_away", "untrainable"}
+        assert not any(row.rung_seconds for row in candidates)
+        assert [row.loss for row in candidates] != [row.loss for row in other.candidates()][: len(candidates)]
 
 
 def test_resuming_a_finished_search_does_nothing(finished: Path) -> None:
@@ -184,6 +198,7 @@ def test_free_order_finishes_and_resumes_too(tmp_path: Path) -> None:
 def test_show_report_and_train_go_on_from_a_run(finished: Path) -> None:
     shown = run_lossmith("show", finished)
     assert "Search overhead" in shown
+    assert "rung: micro-task" in shown
     page = Path(run_lossmith("report", finished).strip())
     assert page.read_text(encoding="utf-8").startswith("<!")
     assert (page.parent / "evaluations.csv").exists()

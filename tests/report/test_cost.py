@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from lossmith.ledger import FILE, EvaluationKey, Ledger, LossRow
-from lossmith.report.cost import cost
+from lossmith.report.cost import RungCost, cost, rung_costs
+from lossmith.report.record import SearchRecord
+from lossmith.report.sentences import rung_facts
+from lossmith.report.snapshot import Snapshot
+from lossmith.train.task import StopRule
 from lossmith.verdict import Reason
 
 from .conftest import config, make_run
@@ -47,3 +51,40 @@ def test_an_outcome_that_was_there_already_is_reused(tmp_path: Path) -> None:
     same = run.model_copy(update={"screening": run.task})  # selection then asks for what screening has measured
     with Ledger.read(make_run(tmp_path / "run", same)) as ledger:
         assert cost(ledger).reused >= same.search.population
+
+
+def test_rungs_are_counted_over_the_tasks_that_their_drafts_were_meant_for(tmp_path: Path) -> None:
+    run = config()
+    stopping = (StopRule(from_epoch=2, min_train_accuracy=0.3), StopRule(from_epoch=1, min_train_accuracy=0.1))
+    run = run.model_copy(
+        update={
+            "screening": run.screening.model_copy(update={"steps": 20, "epoch_steps": 5, "stopping": stopping}),
+            "task": run.task.model_copy(update={"steps": 40, "stopping": ()}),
+        }
+    )
+    directory = make_run(tmp_path / "run", run)
+    with sqlite3.connect(directory / FILE) as connection:
+        connection.execute("UPDATE candidates SET refused = '{}'")
+        for number, refused, seconds in (
+            (0, '{"cyclic": 4, "untrainable": 2, "duplicate_function": 1}', 0.25),
+            (20, '{"untrainable": 1}', 0.5),
+        ):
+            spent = f'{{"untrainable": {seconds}, "leads_away": 0.125}}'
+            row = (refused, spent, number)
+            connection.execute("UPDATE candidates SET refused = ?, rung_seconds = ? WHERE number = ?", row)
+        for task, each in ((run.screening, 0.1), (run.task, 0.5)):  # seconds a step
+            connection.execute("UPDATE evaluations SET seconds = steps * ? WHERE task = ?", (each, task.task_id))
+    connection.close()
+    with Ledger.read(directory) as ledger:
+        record = SearchRecord.of(Snapshot.of(ledger))
+    assert record is not None
+    assert record.snapshot.candidates[20].stage == "evolution"
+    duplicates, away, untrainable = rung_costs(record)
+    assert (duplicates.reason, duplicates.refused, duplicates.seconds) == (Reason.DUPLICATE_FUNCTION, 1, 0.0)
+    assert duplicates.training_seconds == pytest.approx(20 * 0.1)
+    assert away == RungCost(Reason.LEADS_AWAY, 0, 0.25, 0.0)
+    assert (untrainable.reason, untrainable.refused, untrainable.seconds) == (Reason.UNTRAINABLE, 3, 0.75)
+    assert untrainable.training_seconds == pytest.approx(2 * 5 * 0.1 + 40 * 0.5)
+    assert rung_facts([untrainable]) == [
+        ("rung: micro-task", "3 drafts refused in 0.75 s; trained, they would have taken about 21.0 s")
+    ]

@@ -12,7 +12,7 @@ from lossmith.space.config import MutationConfig, SpaceConfig
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome, random_genome
 from lossmith.space.integrity import check, examine
-from lossmith.space.mutation import Individual, mutate, perturb, random_individual
+from lossmith.space.mutation import Individual, individual_of, mutate, perturb
 from lossmith.space.operators import OPERATORS
 from lossmith.verdict import Reason
 
@@ -33,8 +33,8 @@ class Remembered(Nothing):
 
 
 def valid(rng: np.random.Generator) -> Individual:
-    individual = random_individual(rng, SPACE, Nothing(), Counter())
-    assert individual is not None
+    while isinstance(individual := individual_of(random_genome(rng, SPACE)), Reason):
+        pass
     return individual
 
 

@@ -155,7 +155,7 @@ class Ledger:
             _add_loss(connection, loss)
             self._events += 1
             connection.execute(
-                "INSERT INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                "INSERT INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
                 (
                     candidate.number,
                     candidate.stage,
@@ -167,6 +167,7 @@ class Ledger:
                     None if candidate.mutation is None else json.dumps(candidate.mutation),
                     json.dumps(candidate.refused),
                     self._events,
+                    json.dumps(candidate.rung_seconds),
                 ),
             )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lossmith.errors import RunError
-from lossmith.ledger.schema import APPLICATION_ID, FILE, LOCK, SCHEMA_VERSION
+from lossmith.ledger.schema import APPLICATION_ID, FILE, LOCK, MIGRATIONS, SCHEMA_VERSION
 
 
 def require(directory: Path) -> None:
@@ -64,6 +64,8 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
                 raise RunError(f"{path}: is damaged ({fault}); restore it from a copy")
             connection.execute("PRAGMA foreign_keys = ON")
             if write:
+                if version < SCHEMA_VERSION:
+                    _migrate(connection, path, version)
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(
                     "PRAGMA synchronous = NORMAL"
@@ -74,6 +76,18 @@ def connect(directory: Path, *, write: bool) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Bring a ledger of an older version up to date; the file as it was stays beside it."""
+    backup = path.with_name(f"{path.name}.v{version}")
+    new = backup.with_name(backup.name + ".new")
+    new.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(new)) as copy:
+        connection.backup(copy)
+    new.rename(backup)
+    steps = "".join(f"{MIGRATIONS[step]};" for step in range(version, SCHEMA_VERSION))
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 @contextlib.contextmanager

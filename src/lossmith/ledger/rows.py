@@ -51,6 +51,7 @@ class CandidateRow:
     asked: int
     told: int | None
     evaluation: int | None
+    rung_seconds: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def read_evaluation(row: tuple[Any, ...]) -> EvaluationRow:
 
 def read_candidate(row: tuple[Any, ...]) -> CandidateRow:
     """The record of a row of `candidates`, in the order of its columns."""
-    number, stage, iteration, attempt, loss, genome, parent, mutation, refused, asked, told, evaluation = row
+    number, stage, iteration, attempt, loss, genome, parent, mutation, refused, asked, told, evaluation, *later = row
     return CandidateRow(
         number,
         stage,
@@ -109,4 +110,5 @@ def read_candidate(row: tuple[Any, ...]) -> CandidateRow:
         asked,
         told,
         evaluation,
+        json.loads(later[0]) if later else {},  # schema 1, opened to read
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 FILE = "ledger.sqlite"
 LOCK = "lock"
 NEW = FILE + ".new"  # while it is being made
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4C6F5353  # "LoSS": tells a ledger from any other SQLite file
 
 SCHEMA = f"""
@@ -46,7 +46,8 @@ CREATE TABLE candidates (
     refused TEXT NOT NULL,              -- JSON: drafts refused before this one, by reason
     asked INTEGER NOT NULL UNIQUE,      -- place in the order of events (asks and tells)
     told INTEGER UNIQUE,                -- likewise; NULL while the outcome is not known to the search
-    evaluation INTEGER REFERENCES evaluations(id)
+    evaluation INTEGER REFERENCES evaluations(id),
+    rung_seconds TEXT NOT NULL DEFAULT '{{}}' -- JSON: what the rungs took to find it, by the reason each refuses with
 ) STRICT;
 CREATE TABLE evaluations (
     id INTEGER PRIMARY KEY,
@@ -77,3 +78,6 @@ CREATE TABLE comparisons (
     content TEXT NOT NULL               -- JSON: task, split, losses, seeds, statistics
 ) STRICT;
 """
+
+# What makes a ledger of version N one of version N + 1, without touching what it holds.
+MIGRATIONS = {1: "ALTER TABLE candidates ADD COLUMN rung_seconds TEXT NOT NULL DEFAULT '{}'"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from lossmith.ledger import EvaluationRow, Ledger, SessionRow
+from lossmith.report.record import SearchRecord
 from lossmith.report.snapshot import Snapshot
+from lossmith.search.rungs.rungs import RUNGS
+from lossmith.train.task import TaskConfig
+from lossmith.verdict import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,56 @@ class Cost:
         Start-up, waiting at the end of a stage, and work lost with a process that was killed all count.
         """
         return _overhead(self.training_seconds, self.worker_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class RungCost:
+    """What one rung of a search refused, took, and kept from being trained."""
+
+    reason: Reason  # that it refuses with
+    refused: int  # drafts
+    seconds: float  # that it took, of the process that runs the search
+    training_seconds: float  # that training what it refused would have taken, about
+
+
+def rung_costs(record: SearchRecord) -> list[RungCost]:
+    """The rungs that a search asked, in order; a rung that refused nothing and took no time is left out.
+
+    What training would have taken is estimated from the mean time of a step on the task that a draft was meant for: all
+    steps for a duplicate, and for what does not train those up to the task's first stopping rule.
+    """
+    tasks = {task.task_id: task for task in (record.config.screening, record.config.task)}
+    rates = {key: _step_seconds(record, key) for key in tasks}
+    refused: dict[str, Counter[str]] = {key: Counter() for key in tasks}
+    seconds: Counter[str] = Counter()
+    for candidate in record.snapshot.candidates:
+        refused[record.task_of(candidate.stage)].update(candidate.refused)
+        seconds.update(candidate.rung_seconds)
+    found = [
+        RungCost(
+            reason,
+            refused=sum(counts[reason.value] for counts in refused.values()),
+            seconds=seconds[reason.value],
+            training_seconds=sum(
+                refused[key][reason.value] * rates[key] * _steps(task, reason) for key, task in tasks.items()
+            ),
+        )
+        for reason in RUNGS
+    ]
+    return [rung for rung in found if rung.refused or rung.seconds]
+
+
+def _step_seconds(record: SearchRecord, task: str) -> float:
+    rows = [row for row in record.evaluations if row.key.task == task]
+    steps = sum(row.steps for row in rows)
+    return sum(row.seconds for row in rows) / steps if steps else 0.0
+
+
+def _steps(task: TaskConfig, reason: Reason) -> int:
+    stops = (
+        [] if reason is Reason.DUPLICATE_FUNCTION else [rule.from_epoch * task.epoch_steps for rule in task.stopping]
+    )
+    return min([task.steps, *stops])
 
 
 def cost(ledger: Ledger) -> Cost:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lossmith.config import RunConfig, from_stored
 from lossmith.ledger import FILE, CandidateRow, EvaluationRow, LossRow
-from lossmith.losses.zoo import ZOO as PUBLISHED
+from lossmith.losses.zoo.templates import cross_entropy
 from lossmith.report.snapshot import Snapshot
 from lossmith.search.best import of_search, ranked
 from lossmith.search.evaluation import ZOO
@@ -93,16 +93,17 @@ class SearchRecord:
 
     def evaluation_of(self, candidate: CandidateRow) -> EvaluationRow | None:
         """The evaluation that answers a candidate, told or not; None while it is awaited."""
-        return self._by_loss_and_task.get((candidate.loss, self._task_of(candidate.stage)))
+        return self._by_loss_and_task.get((candidate.loss, self.task_of(candidate.stage)))
 
-    def _task_of(self, stage: str) -> str:
+    def task_of(self, stage: str) -> str:
+        """The id of the task that candidates of a stage are evaluated on."""
         return (self.config.screening if stage == Stage.SCREENING else self.config.task).task_id
 
     @functools.cached_property
     def _first_candidates(self) -> dict[tuple[str, str], CandidateRow]:
         first: dict[tuple[str, str], CandidateRow] = {}
         for candidate in self.snapshot.candidates:
-            first.setdefault((candidate.loss, self._task_of(candidate.stage)), candidate)
+            first.setdefault((candidate.loss, self.task_of(candidate.stage)), candidate)
         return first
 
     @functools.cached_property
@@ -194,4 +195,4 @@ class SearchRecord:
 @functools.cache
 def _cross_entropy_keys() -> tuple[str, str]:
     """A ledger may hold cross-entropy as the zoo's loss, or as the formula that it is."""
-    return f"{ZOO}{_CROSS_ENTROPY}", Expression.from_text(PUBLISHED[_CROSS_ENTROPY].template).key
+    return f"{ZOO}{_CROSS_ENTROPY}", Expression.from_text(cross_entropy()).key

@@ -11,7 +11,7 @@ from lossmith.ledger import LossRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.report import figures, sentences, words
 from lossmith.report.comparison import ComparisonView, LossView
-from lossmith.report.cost import cost_of
+from lossmith.report.cost import cost_of, rung_costs
 from lossmith.report.curves import HIGH, LOW, shape
 from lossmith.report.markup import Column, Html, element, escaped, facts, joined, paragraph, table
 from lossmith.report.mathml import loss_of, mathml
@@ -386,6 +386,8 @@ def _seed_table(view: ComparisonView) -> Html:
 
 def cost(snapshot: Snapshot) -> Section:
     its_cost = cost_of(snapshot)
+    record = SearchRecord.of(snapshot)
+    rungs = [] if record is None else sentences.rung_facts(rung_costs(record))
     columns = [
         Column("Session", numeric=True),
         Column("Started"),
@@ -418,7 +420,7 @@ def cost(snapshot: Snapshot) -> Section:
                 "The share of the workers' time that was not training: start-up, waiting, choosing candidates, writing."
                 " 1 - training seconds / (workers x wall seconds)."
             ),
-            facts(sentences.cost_facts(its_cost)),
+            facts(sentences.cost_facts(its_cost) + rungs),
             table("Each session is one process that wrote this run", columns, rows)
             if rows
             else paragraph("No process has written this run yet."),

@@ -6,9 +6,10 @@ import re
 
 from lossmith.ledger import LossRow
 from lossmith.report import words
-from lossmith.report.cost import Cost
+from lossmith.report.cost import Cost, RungCost
 from lossmith.report.record import SearchRecord
 from lossmith.train.task import TaskConfig
+from lossmith.verdict import Reason
 
 _FORMULA = re.compile(r"[\w.+\-*/^(), ]+", re.ASCII)  # the characters of the formula language
 
@@ -73,3 +74,20 @@ def cost_facts(its_cost: Cost) -> list[tuple[str, str]]:
         ("training time, all workers", words.duration(its_cost.training_seconds)),
         ("wall time", words.duration(its_cost.wall_seconds)),
     ]
+
+
+_RUNGS = {
+    Reason.DUPLICATE_FUNCTION: "duplicates",
+    Reason.LEADS_AWAY: "number of classes",
+    Reason.UNTRAINABLE: "micro-task",
+}
+
+
+def rung_facts(rungs: list[RungCost]) -> list[tuple[str, str]]:
+    """What each rung refused, took and saved."""
+    facts: list[tuple[str, str]] = []
+    for rung in rungs:
+        refused = f"{words.count(rung.refused, 'draft')} refused in {words.duration(rung.seconds)}"
+        saved = f"trained, they would have taken about {words.duration(rung.training_seconds)}"
+        facts.append((f"rung: {_RUNGS[rung.reason]}", f"{refused}; {saved}"))
+    return facts

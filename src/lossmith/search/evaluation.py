@@ -53,6 +53,7 @@ class EvaluationSetup:
     datasets: dict[str, str]  # task_id -> key of `data`
     data: dict[str, bytes]  # pickled by this process, so that no shared memory is needed
     checksums: dict[str, str]  # task_id -> checksum of its data
+    classes: dict[str, int]  # task_id -> number of classes
 
     def __call__(self) -> Callable[[EvaluationJob], TrainingResult]:
         data = {key: pickle.loads(content) for key, content in self.data.items()}  # noqa: S301 - our own, of `prepare`
@@ -87,7 +88,9 @@ def prepare(tasks: Iterable[TaskConfig]) -> EvaluationSetup:
         configs[task.task_id] = task
         datasets[task.task_id] = source
     checksums = {task: loaded[source].checksum for task, source in datasets.items()}
-    return EvaluationSetup(configs, datasets, {key: pickle.dumps(data) for key, data in loaded.items()}, checksums)
+    classes = {task: loaded[source].num_classes for task, source in datasets.items()}
+    pickled = {key: pickle.dumps(data) for key, data in loaded.items()}
+    return EvaluationSetup(configs, datasets, pickled, checksums, classes)
 
 
 def register(setup: EvaluationSetup, ledger: Ledger) -> None:

@@ -2,7 +2,7 @@
 
 Source: arXiv 2403.08793, search. Three stages, each starting when the one before is told:
 
-    screening   `initial` random valid losses, on the cheap screening task
+    screening   `initial` random valid losses that pass the rungs, on the cheap screening task
     selection   the best `population` of them, on the search's own task; those that train form the population
     evolution   `iterations` times: the best of `tournament` members drawn with replacement is mutated; the child joins
                 the population, the oldest leaves
@@ -22,9 +22,12 @@ import numpy as np
 
 from lossmith.config import SearchConfig
 from lossmith.errors import LossmithError
+from lossmith.search.drafts import RandomDrafts
+from lossmith.search.living import Living
+from lossmith.search.rungs.rungs import Rungs
 from lossmith.search.seeds import EVOLUTION_STREAM, SCREENING_STREAM
 from lossmith.space.config import SpaceConfig
-from lossmith.space.mutation import Individual, Mutation, mutate, random_individual
+from lossmith.space.mutation import Individual, Mutation, duplicate, mutate
 from lossmith.verdict import Reason
 
 _MAX_PARENTS = 100  # parents without a valid child in a row before the space is declared exhausted
@@ -51,6 +54,8 @@ class Candidate:
     parent: int | None = None  # number of the candidate it was mutated from, or (selection) screened as
     mutation: Mutation | None = None
     refused: dict[Reason, int] = field(default_factory=dict)  # drafts that were refused before it, by reason
+    # what the rungs took to find it, by the reason that each refuses with
+    rung_seconds: dict[Reason, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class SearchError(LossmithError):
 class Evolution:
     """The state of one search. `ask` until it gives None, `tell` each outcome, until `done`."""
 
-    def __init__(self, search: SearchConfig, space: SpaceConfig, seed: int) -> None:
+    def __init__(self, search: SearchConfig, space: SpaceConfig, seed: int, rungs: Rungs | None = None) -> None:
+        """`rungs` must be fresh: what this search asks for is remembered there. None: nothing beyond the method."""
         self._search = search
         self._space = space
         self._seed = seed
@@ -103,7 +109,9 @@ class Evolution:
         self._reasons: Counter[Reason] = Counter()  # of the present stage
         self.population: deque[Member] = deque()  # the oldest first
         self._members: dict[int, Member] = {}
-        self._known = _Known(search.phenotype_distance)
+        self._rungs = rungs
+        self._known = Living(search.phenotype_distance)
+        self._drafts = RandomDrafts(space, lambda i: self._stream(Stage.SCREENING, i, 0), search.initial)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -150,14 +158,31 @@ class Evolution:
 
     def _ask_random(self) -> Candidate:
         refused: Counter[Reason] = Counter()
-        rng = self._stream(Stage.SCREENING, self._begun, 0)
-        individual = random_individual(rng, self._space, self._known, refused)
-        if individual is None:
-            raise SearchError(
-                f"no new valid loss among {sum(refused.values())} random ones: the search space is too small for"
-                f" search.initial = {self._search.initial}; lower it, or widen 'space'"
-            )
-        return self._candidate(Stage.SCREENING, self._begun, 0, individual, refused=refused)
+        for draft in self._drafts.of(self._begun):
+            if isinstance(draft, Individual):
+                reason = self._against(draft)
+                if reason is None:
+                    self._drafts.forget(self._begun)
+                    return self._candidate(Stage.SCREENING, self._begun, 0, draft, refused=refused)
+                refused[reason] += 1
+            else:
+                refused[draft] += 1
+        raise SearchError(
+            f"no new valid loss among {sum(refused.values())} random ones: the search space is too small for"
+            f" search.initial = {self._search.initial}; lower it, or widen 'space'"
+        )
+
+    def _against(self, draft: Individual) -> Reason | None:
+        """Why a random draft is refused."""
+        reason = duplicate(draft, self._known)
+        if reason is not None or self._rungs is None:
+            return reason
+        # with the drafts to come, which fill up the micro-task's batch
+        return self._rungs.refuses(draft, self._drafts.ahead(self._begun, self._undecided))
+
+    def _undecided(self, draft: Individual) -> bool | None:
+        answer = None if self._rungs is None else self._rungs.undecided(draft)
+        return answer and duplicate(draft, self._known) is None
 
     def _ask_selected(self) -> Candidate:
         member = self._selected[self._begun]
@@ -197,7 +222,8 @@ class Evolution:
         rng = rng or self._stream(Stage.EVOLUTION, iteration, attempt)
         refused = Counter() if refused is None else refused
         genome = parent.individual.genome
-        found = mutate(genome, rng, self._space, self._known, refused, self._search.max_mutations)
+        refuses = self._rungs.refuses if self._rungs else lambda individual: None
+        found = mutate(genome, rng, self._space, self._known, refused, self._search.max_mutations, refuses)
         if found is None:
             return None
         self._members[parent.number] = parent  # a retry may want it after it has left the population
@@ -213,8 +239,8 @@ class Evolution:
         mutation: Mutation | None = None,
         refused: Counter[Reason] | None = None,
     ) -> Candidate:
-        counts = dict(refused or {})
-        return Candidate(self._asked, stage, iteration, attempt, individual, parent, mutation, counts)
+        counts, seconds = dict(refused or {}), self._rungs.take_seconds() if self._rungs else {}
+        return Candidate(self._asked, stage, iteration, attempt, individual, parent, mutation, counts, seconds)
 
     def _enter(self, candidate: Candidate) -> None:
         self._asked += 1
@@ -222,6 +248,8 @@ class Evolution:
         self._waiting[candidate.number] = candidate
         if candidate.stage is not Stage.SELECTION:  # selected ones are known from screening
             self._known.add(candidate.number, candidate.individual)
+            if self._rungs is not None:
+                self._rungs.remember(candidate.individual)
 
     def _stream(self, stage: Stage, *words: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(_STREAM[stage], *words)))
@@ -253,7 +281,9 @@ class Evolution:
         elif candidate.stage is Stage.SELECTION and self._ended == len(self._selected):
             self.population.extend(sorted(self._scored, key=lambda member: member.number))
             self._begin(Stage.EVOLUTION)
-            self._known.keep_only(self.population)
+            self._known.keep_only((member.number, member.individual) for member in self.population)
+            if self._rungs is not None:
+                self._rungs.forget_batches()
 
     def _begin(self, stage: Stage) -> None:
         if not self._scored:
@@ -295,7 +325,8 @@ class Evolution:
     def restore(self, events: Iterable[Event]) -> None:
         """Bring a fresh search to where a recorded one was: what happened, in the order in which it happened.
 
-        Nothing is drawn or mutated again, so a restart costs microseconds per event.
+        Nothing is drawn or mutated again, so a restart costs microseconds per event, and a millisecond per candidate
+        where duplicates are looked for.
         """
         if self._asked:
             raise SearchError("restore() on a search that has begun; make a new Evolution")
@@ -335,47 +366,3 @@ def _parent(candidate: Candidate) -> int:
     if candidate.parent is None:
         raise SearchError(f"candidate {candidate.number} of the evolution stage has no parent")
     return candidate.parent
-
-
-class _Known:
-    """The living and waiting individuals, which a new one must differ from, by formula and by phenotype."""
-
-    def __init__(self, distance: float) -> None:
-        self._distance = distance
-        self._keys: dict[int, str] = {}
-        self._rows: dict[int, int] = {}  # candidate number -> row of `_phenotypes`
-        self._free: list[int] = []
-        self._phenotypes = np.empty((0, 0))
-
-    def has_formula(self, key: str) -> bool:
-        return key in self._keys.values()
-
-    def has_phenotype(self, phenotype: np.ndarray) -> bool:
-        """Whether an individual lies within the L2 distance (over the curve's 1,000 points)."""
-        if not self._rows:
-            return False
-        bound = self._distance**2
-        # a few points of the curve rule out most rows; free rows hold NaN, which is less than nothing
-        near = np.square(self._phenotypes[:, ::50] - phenotype[::50]).sum(axis=1) < bound
-        return bool((np.square(self._phenotypes[near] - phenotype).sum(axis=1) < bound).any())
-
-    def add(self, number: int, individual: Individual) -> None:
-        if not self._free:
-            more = max(64, len(self._phenotypes))
-            self._free = list(range(len(self._phenotypes) + more - 1, len(self._phenotypes) - 1, -1))
-            empty = np.full((more, len(individual.phenotype)), np.nan)
-            self._phenotypes = np.concatenate((self._phenotypes.reshape(-1, len(individual.phenotype)), empty))
-        self._keys[number] = individual.expression.key
-        self._rows[number] = row = self._free.pop()
-        self._phenotypes[row] = individual.phenotype
-
-    def remove(self, number: int) -> None:
-        del self._keys[number]
-        row = self._rows.pop(number)
-        self._phenotypes[row] = np.nan
-        self._free.append(row)
-
-    def keep_only(self, members: Iterable[Member]) -> None:
-        self._keys, self._rows, self._free, self._phenotypes = {}, {}, [], np.empty((0, 0))
-        for member in members:
-            self.add(member.number, member.individual)

@@ -17,7 +17,9 @@ from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
 from lossmith.search.best import of_search
 from lossmith.search.evaluation import Answer, Evaluations, EvaluationSetup, expression_row, register, zoo_row
 from lossmith.search.evolution import Abandoned, Candidate, Event, Evolution, Outcome, Stage
+from lossmith.search.rungs.rungs import Rungs
 from lossmith.search.seeds import training_seed
+from lossmith.search.threads import one_thread
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome
 from lossmith.space.integrity import phenotype, two_class_curve
@@ -61,8 +63,21 @@ def search(
     Raises:
         RunError, SearchError: see `register` and `Evolution`; everything finished is in the ledger.
     """
+    with one_thread():
+        return _search(ledger, config, setup, executor, update, should_stop)
+
+
+def _search(
+    ledger: Ledger,
+    config: RunConfig,
+    setup: EvaluationSetup,
+    executor: Executor,
+    update: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> Progress:
     register(setup, ledger)
-    evolution = Evolution(config.search, config.space, config.seed)
+    rungs = Rungs(config.rungs, setup.classes[config.task.task_id])
+    evolution = Evolution(config.search, config.space, config.seed, rungs)
     total = sum(evolution.remaining().values())
     evolution.restore(_events(ledger))
     meter = _Meter(config, evolution, ledger, total, update)
@@ -151,6 +166,7 @@ def candidate_row(candidate: Candidate) -> CandidateRow:
         asked=0,
         told=None,
         evaluation=None,
+        rung_seconds={reason.value: seconds for reason, seconds in candidate.rung_seconds.items()},
     )
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
 from lossmith.errors import CyclicGraphError
 from lossmith.space.config import SpaceConfig
 from lossmith.space.expression import Expression
-from lossmith.space.genome import OPERANDS, Genome, GenomeNode, random_genome
+from lossmith.space.genome import OPERANDS, Genome, GenomeNode
 from lossmith.space.integrity import examine
 from lossmith.verdict import Reason
-
-M = TypeVar("M")
 
 MAX_TRIES = 2_500  # mutations of one parent before it is given up
 
@@ -111,31 +109,21 @@ def mutate(
     known: Known,
     refused: Counter[Reason],
     max_tries: int = MAX_TRIES,
+    refuses: Callable[[Individual], Reason | None] = lambda individual: None,
 ) -> tuple[Individual, Mutation] | None:
     """A valid child of `parent` that `known` does not hold: `perturb` is repeated on the parent until one is found.
 
     `refused` counts, by reason, the mutants that were not. None where `max_tries` mutants were all refused: an invalid
-    child is never returned (defect 2 of the published program).
+    child is never returned (defect 2 of the published program). `refuses` is asked last, of what is valid and new.
     """
-    return _first_valid(lambda: perturb(parent, rng, config), known, refused, max_tries)
-
-
-def random_individual(
-    rng: np.random.Generator, config: SpaceConfig, known: Known, refused: Counter[Reason], max_tries: int = 20_000
-) -> Individual | None:
-    """A valid random genome that `known` does not hold; None where `max_tries` were all refused."""
-    found = _first_valid(lambda: (random_genome(rng, config), None), known, refused, max_tries)
-    return found[0] if found else None
-
-
-def _first_valid(
-    draw: Callable[[], tuple[Genome, M]], known: Known, refused: Counter[Reason], max_tries: int
-) -> tuple[Individual, M] | None:
     for _ in range(max_tries):
-        genome, origin = draw()
+        genome, mutation = perturb(parent, rng, config)
         found = _consider(genome, known)
         if isinstance(found, Individual):
-            return found, origin
+            reason = refuses(found)
+            if reason is None:
+                return found, mutation
+            found = reason
         refused[found] += 1
     refused[Reason.NO_CHILD] += 1
     return None
@@ -149,11 +137,31 @@ def _consider(genome: Genome, known: Known) -> Individual | Reason:
         return Reason.CYCLIC
     if known.has_formula(expression.key):
         return Reason.DUPLICATE_FORMULA
+    individual = _examined(genome, expression)
+    if isinstance(individual, Individual) and known.has_phenotype(individual.phenotype):
+        return Reason.DUPLICATE_PHENOTYPE
+    return individual
+
+
+def individual_of(genome: Genome) -> Individual | Reason:
+    """The individual of a genome, or why it is none; what is known already plays no part."""
+    try:
+        return _examined(genome, Expression.from_genome(genome))
+    except CyclicGraphError:
+        return Reason.CYCLIC
+
+
+def duplicate(individual: Individual, known: Known) -> Reason | None:
+    """Why `known` holds an individual already; None where it is new."""
+    if known.has_formula(individual.expression.key):
+        return Reason.DUPLICATE_FORMULA
+    return Reason.DUPLICATE_PHENOTYPE if known.has_phenotype(individual.phenotype) else None
+
+
+def _examined(genome: Genome, expression: Expression) -> Individual | Reason:
     examined = examine(expression)
     if examined.phenotype is None or examined.verdict.flip is None:
         return examined.verdict.reason
     if examined.backwards:
         return Reason.BACKWARDS
-    if known.has_phenotype(examined.phenotype):
-        return Reason.DUPLICATE_PHENOTYPE
     return Individual(genome, expression, examined.verdict.flip, examined.phenotype)
