@@ -269,7 +269,11 @@ def test_focal_has_a_gradient_at_saturation(gamma: float) -> None:
 
 def test_special_cases() -> None:
     logits, soft, labels = data()
-    hard: dict[str, dict[str, Any]] = {"focal": {"gamma": 0}, "poly1": {"epsilon": 0}, "sparse_label_smoothing": {"smoothing": 0}}
+    hard: dict[str, dict[str, Any]] = {
+        "focal": {"gamma": 0},
+        "poly1": {"epsilon": 0},
+        "sparse_label_smoothing": {"smoothing": 0},
+    }
     hard |= {"label_smoothing": {"smoothing": 0}, "symmetric_cross_entropy": {"alpha": 1, "beta": 0}}
     for name, parameters in hard.items():
         for target in (labels, soft):

@@ -251,7 +251,7 @@ def _python(text: str, *arguments: str) -> str:
 
 
 def bandwidth_fraction(seconds: float, shape: tuple[int, int], *, soft: bool) -> float:
-    """The share of this GPU's copy bandwidth that a loss reaches: logits, gradient and, where `soft`, targets moved once."""
+    """The share of this GPU's copy bandwidth that a loss reaches: logits, gradient and, if `soft`, targets, once."""
     rows, classes = shape
     source = torch.empty(64 * 1024 * 1024, device="cuda")
     target = torch.empty_like(source)

@@ -14,7 +14,6 @@ from lossmith.losses.symbolic import Slopes, differentiate
 from lossmith.losses.tape import LEAVES, OPERATIONS, Operand
 from lossmith.space.expression import Expression
 
-
 _MOST = 64  # runners of one expression that are kept
 
 

@@ -100,9 +100,7 @@ class TabulatedPopulation:
             LossmithError: the shapes or dtypes do not fit.
         """
         index_KM, share_KM, p_KNC = self._cells(logits_KNC, labels)
-        value_KM = torch.addcmul(
-            self._values.gather(1, index_KM), self._value_rises.gather(1, index_KM), share_KM
-        )
+        value_KM = torch.addcmul(self._values.gather(1, index_KM), self._value_rises.gather(1, index_KM), share_KM)
         return value_KM.sum(1) / logits_KNC.shape[1], self._gradient(index_KM, share_KM, p_KNC)
 
     def gradient(self, logits_KNC: Tensor, labels: Tensor) -> Tensor:
