@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossmith.losses import triton_kernel
 from lossmith.losses.gradients import LONG, Curves, is_class, log_softmax, transformed
 from lossmith.losses.program import Program, program
 
@@ -102,10 +103,17 @@ def label_sum(
         RuntimeError: an index outside [0, C), on the CPU.
     """
     work = _work_for(run, dim, each, divisor, compiled)
-    if torch.compiler.is_compiling() or transformed() or not work.curves.suits(logits, high, low, weight):
+    needs_gradient = torch.is_grad_enabled() and logits.requires_grad
+    if (
+        torch.compiler.is_compiling()
+        or transformed()
+        or not (
+            (needs_gradient and triton_kernel.usable(run, logits, dim)) or work.curves.suits(logits, high, low, weight)
+        )
+    ):
         y = one_hot(logits, index, high, low, dim)
         return class_sum(logits, y, weight, run, dim=dim, each=each, divisor=divisor, compiled=compiled)
-    if torch.is_grad_enabled() and logits.requires_grad:
+    if needs_gradient:
         return _LabelSum.apply(logits, index, (high, low), weight, work)  # pyright: ignore[reportReturnType]
     return work.in_pieces(logits, index, (high, low), weight)[0]
 
@@ -195,6 +203,11 @@ class _Work:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(the loss, its gradient in the logits, that in y); `y` holds labels where `targets` says what they mean."""
 
+        compiling = torch.compiler.is_compiling()  # then torch's compiler makes the GPU's kernel
+        if slopes and not target and not compiling and triton_kernel.usable(self.curves.run, logits, self.curves.dim):
+            value, on_logits = triton_kernel.evaluate(self.curves.run, logits, y, targets, weight)
+            return _divided(value if self.each else value.sum(), self.divisor), on_logits, None
+
         def piece(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
             if targets is not None:
                 value, on_logits = self.curves.of_labels(logits, y, targets, weight, slopes=slopes)
@@ -208,7 +221,7 @@ class _Work:
                 least, most = torch.aminmax(y)
                 if least < 0 or most >= logits.shape[self.curves.dim]:  # inside compiled threads it ends the process
                     raise RuntimeError("index out of bounds")
-            self.curves.prepare(logits.dtype, targets)
+            self.curves.prepare(logits, targets)
             value, on_logits = _compiled(self.curves, targets, self.each)(logits, y, weight)
             return _divided(value, self.divisor), on_logits, None
         rows = _rows(logits, self.curves.dim)
@@ -279,6 +292,7 @@ class _LabelSum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         on_logits, logits, index, weight = ctx.saved_tensors
         if torch.is_grad_enabled():
-            y = one_hot(logits, index, *ctx.targets, ctx.work.curves.dim)
+            high, low = ctx.targets
+            y = one_hot(logits, index, high, low, ctx.work.curves.dim)
             _, on_logits, _ = ctx.work.curves.gradients(logits, y, weight, target=False)
         return _scaled(ctx, grads[0], on_logits), None, None, None, None
