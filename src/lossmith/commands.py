@@ -167,6 +167,8 @@ def _card(command: arguments.Card, console: Console) -> None:
 
     if not command.target.strip():
         raise ConfigError("card: name a loss, such as 'lossmith card focal'")
+    if command.html is not None and not command.html.name:
+        raise ConfigError("--html: name a file, such as card.html")
     view = card_view(command.target, classes=command.classes, evidence=command.evidence)
     if command.html is None:
         console.print(card_text(view))

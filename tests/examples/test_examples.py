@@ -57,6 +57,7 @@ def test_bf16_autocast() -> None:
     assert accuracy(run(EXAMPLES / "bf16_autocast.py", EVOLVED, 10)) > 88
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_torch_compile() -> None:
     output = run(EXAMPLES / "torch_compile.py", EVOLVED, 20)
@@ -76,6 +77,7 @@ def test_ddp_ends_where_one_process_does() -> None:
     assert abs(accuracy(one) - accuracy(two)) < 0.6  # two of the 397 digits: the rounding differs
 
 
+@pytest.mark.slow
 def test_lightning_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     checkpoint = tmp_path / "digits.ckpt"
     first = run(EXAMPLES / "lightning_trainer.py", EVOLVED, 4, checkpoint)

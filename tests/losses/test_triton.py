@@ -43,6 +43,7 @@ def script(name: str, tmp_path: Path) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_interpreted(tmp_path: Path) -> None:
     """Operations, operators, zoo, random losses; hard, smoothed and soft targets; weights; 1 to 17,000 classes."""
     parts: dict[str, list[tuple[str, float]]] = script("triton_interpreted.py", tmp_path)

@@ -49,7 +49,8 @@ class Timing:
 
     name: str
     seconds: float  # median
-    ratio: float  # to F.cross_entropy with probabilities as targets, in the same run
+    ratio: float  # to the reference, in the same run
+    like: float | None = None  # to F.cross_entropy with targets of the same kind; None where there are no targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,11 @@ def time_losses(
     finally:
         torch.set_num_threads(before)
     medians = {name: statistics.median(found) for name, found in times.items()}
-    reference = medians["F.cross_entropy"]
-    return [Timing(name, median, median / reference) for name, median in medians.items()]
+    soft, hard = medians["F.cross_entropy"], medians["F.cross_entropy, class indices"]
+    return [
+        Timing(name, median, median / soft, median / (hard if "class indices" in name else soft))
+        for name, median in medians.items()
+    ]
 
 
 def _seconds(variant: Callable[[], Tensor], logits: Tensor) -> float:

@@ -19,6 +19,8 @@ from lossmith.space.expression import Expression, number_text
 from lossmith.space.integrity import examine
 from lossmith.verdict import Reason
 
+# runs/demo, ./x, /home/me/x, losses.toml; a formula that is wrong has blanks, brackets or other operators, or reads y
+_PATH = re.compile(r"(?=.*[./])(?!.*\by(hat)?\b)[~.]?/?[\w-]+[\w.-]*(/[\w.-]+)*/?")
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _SHOWN = 80  # characters of a formula in an error message
 
@@ -124,6 +126,9 @@ def _expression(x: object) -> Expression:
     try:
         return Expression.from_text(text)
     except FormulaError as error:
+        if _PATH.fullmatch(text):
+            message = f"'{text:.{_SHOWN}}' is no loss: no such file, no run with a best.json, and no formula"
+            raise InvalidLossError(message) from error
         if not _WORD.fullmatch(text):
             raise
         users = names()

@@ -258,7 +258,7 @@ def _range(card: LossCard) -> Iterable[str]:
         beginning = "Bounded, but only far out" if high - low > _FAR_OUT * (row.start - low) else "Bounded"
         yield (
             f"{beginning}: with {row.classes:,} classes one example on the even line costs between {number(low)} and"
-            f" {number(high)}, however wrong its label ({number(row.start)} at the start)."
+            f" {number(high)} ({number(row.start)} at the start); all on one wrong class, off that line, may cost more."
         )
     elif high == math.inf and row.supremum.at == 0:
         yield "Unbounded as p_t -> 0: one confidently wrong example can cost any amount."

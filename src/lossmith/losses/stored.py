@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lossmith.errors import GraphError, nearest
+from lossmith.errors import GraphError, LossmithError, nearest
 from lossmith.losses.module import Loss
 from lossmith.losses.zoo import ZOO
 from lossmith.space.expression import Expression
@@ -29,7 +29,16 @@ class StoredLoss:
 
 
 def to_json(loss: Loss) -> str:
-    """The text of a file that `lossmith.loss` reads back; the loss's own arguments are not in it."""
+    """The text of a file that `lossmith.loss` reads back; of the loss alone, no argument of `nn.CrossEntropyLoss`.
+
+    Raises:
+        LossmithError: label smoothing, an `ignore_index` or a reduction that is not the default; or no such form.
+    """
+    if (loss.label_smoothing, loss.ignore_index, loss.reduction) != (0.0, -100, "mean"):
+        raise LossmithError(
+            f"loss '{loss.name:.80}': JSON holds the loss alone; give label_smoothing, ignore_index and reduction to"
+            " lossmith.loss when it is read back"
+        )
     if loss.name in ZOO:
         content: dict[str, Any] = {"format": ZOO_FORMAT, "version": ZOO_VERSION, "name": loss.name}
         content |= {"parameters": dict(loss.settings), "formula": loss.formula, "reference": ZOO[loss.name].reference}

@@ -186,6 +186,7 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found[finite] - wanted[finite]).max() / max(np.abs(wanted[finite]).max(), 1e-3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", TOGETHER)
 def test_every_loss(group: str, tmp_path: Path) -> None:
     """In float64 nothing but rounding may differ; in float32 at saturated logits, nothing may turn NaN.

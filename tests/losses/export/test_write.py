@@ -219,7 +219,9 @@ def test_json_reads_back(x: str, parameters: dict[str, Any], tmp_path: Path) -> 
     )  # fmt: skip
     assert again.expression == module.expression
     assert torch.equal(again(LOGITS, LABELS), loss(x, label_smoothing=0.1, **parameters)(LOGITS, LABELS))
-    assert export(again, to="json") == path.read_text()
+    assert export(loss(path), to="json") == path.read_text()
+    with pytest.raises(LossmithError, match="JSON holds the loss alone"):
+        export(again, to="json")
 
 
 def test_json_keeps_an_orientation_that_was_said(tmp_path: Path) -> None:

@@ -99,5 +99,6 @@ def _number(loss: str, parameter: Parameter, given: Mapping[str, float]) -> floa
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LossmithError(f"zoo loss '{loss}': {parameter.name} must be a number, found {value!r:.80}")
     if not parameter.accepts(value):
-        raise LossmithError(f"zoo loss '{loss}': {parameter.name} must be {parameter.range_text}, found {value}")
+        bounds = f"{'in ' if math.isfinite(parameter.high) else ''}{parameter.range_text}"
+        raise LossmithError(f"zoo loss '{loss}': {parameter.name} must be {bounds}, found {value}")
     return float(value)
