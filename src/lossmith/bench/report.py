@@ -60,9 +60,7 @@ def _print(console: Console, title: str, timings: Sequence[bench.Timing], refere
     with_targets = all(timing.like is not None for timing in timings)
     if with_targets:
         table.add_column("same targets", justify="right")
-        table.caption = (
-            "targets are probabilities where no class indices are named; 'same targets': F.cross_entropy's"
-        )
+        table.caption = "targets are probabilities where no class indices are named; 'same targets': F.cross_entropy's"
     for timing in timings:
         like = [f"{timing.like:.2f}"] if timing.like is not None and with_targets else []
         table.add_row(timing.name, f"{1e6 * timing.seconds:,.0f}", f"{timing.ratio:.2f}", *like)
