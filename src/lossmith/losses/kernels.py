@@ -246,7 +246,8 @@ def _rows(logits: Tensor, dim: int) -> int | None:
     """The examples in a piece; None where the batch is best computed at once."""
     if dim == 0 or logits.device.type != "cpu" or torch.compiler.is_compiling() or logits.numel() <= 2 * _PIECE:
         return None
-    return max(1, _PIECE * logits.shape[0] // logits.numel())
+    piece = _PIECE * torch.get_num_threads()  # torch gives no thread less than 32,768 elements
+    return max(1, piece * logits.shape[0] // logits.numel()) if logits.numel() > piece else None
 
 
 def _scaled(ctx: Any, grad: Tensor, slopes: Tensor | None) -> Tensor | None:
