@@ -178,7 +178,8 @@ class Symbol:
     def __le__(self, other: Any) -> Symbol:
         return self.tape.apply("le", self, other)
 
-    def __eq__(self, other: object) -> Symbol:  # type: ignore[override] - elementwise, as in torch
+    # The operator table compares tensors with ==, elementwise; object's signature promises a bool instead.
+    def __eq__(self, other: object) -> Symbol:  # type: ignore[override] - as torch.Tensor's own
         return self.tape.apply("eq", self, other)
 
 

@@ -151,7 +151,8 @@ def test_no_text_escapes_the_docstring(framework: str, text: str) -> None:
     document = ast.get_docstring(tree, clean=False)
     assert document is not None
     assert " ".join("".join(c if c.isprintable() else " " for c in text).split()) in document
-    assert not any(isinstance(node, ast.Assign) and node.targets[0].id == "x" for node in tree.body)  # type: ignore[attr-defined]
+    assigned = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    assert not any(isinstance(target, ast.Name) and target.id == "x" for target in assigned)
 
 
 def test_the_docstring_tells_what_the_loss_is(tmp_path: Path) -> None:
