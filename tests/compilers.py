@@ -19,6 +19,6 @@ def missing() -> str:
     return "" if header.is_file() else f"torch.compile needs Python's headers, and {header} is not here"
 
 
-# Only the machine decides: a fresh Debian has python3 and make, and torch.compile on a CPU wants a compiler and headers.
-# Where they are, as in continuous integration, nothing is skipped.
+# Only the machine decides: a fresh Debian has python3 and make, while torch.compile on a CPU wants a compiler and
+# headers. Where they are, as in continuous integration, nothing is skipped.
 needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing())

@@ -101,10 +101,11 @@ def test_replace_is_in_place() -> None:
     """What a captured graph reads stays where it is, and the other rows keep their bits."""
     members = smooth()
     table = TabulatedPopulation(members, classes=CLASSES)
-    held = [table._slopes, table._rises, table._values, table._value_rises]
+    tables = (table._slopes, table._values)
+    held = [part for one in tables for part in (one._values, one._changes)]
     places, copies = [x.data_ptr() for x in held], [x.clone() for x in held]
     table.replace(2, loss("y * square(1 - yhat)", flip=False))
-    assert [x.data_ptr() for x in (table._slopes, table._rises, table._values, table._value_rises)] == places
+    assert [part.data_ptr() for one in (table._slopes, table._values) for part in (one._values, one._changes)] == places
     for before, after in zip(copies, held, strict=True):
         assert torch.equal(before[[0, 1, *range(3, len(members))]], after[[0, 1, *range(3, len(members))]])
     members[2] = loss("y * square(1 - yhat)", flip=False)
@@ -180,12 +181,12 @@ def test_the_default_device_does_not_matter() -> None:
 def test_refused_losses(name: str, arguments: dict[str, object]) -> None:
     refused = loss(name, **arguments)  # pyright: ignore[reportArgumentType]
     table = TabulatedPopulation(smooth(), classes=CLASSES)
-    before = table._slopes.clone()
+    before = table._slopes._values.clone()
     for attempt in (lambda: TabulatedPopulation([refused], classes=CLASSES), lambda: table.replace(0, refused)):
         with pytest.raises(LossmithError, match="a table takes expressions") as raised:
             attempt()
         assert "\n" not in str(raised.value)
-    assert torch.equal(table._slopes, before)
+    assert torch.equal(table._slopes._values, before)
 
 
 def test_refused_batches() -> None:

@@ -28,8 +28,8 @@ from lossmith.space.expression import Expression
 from triton_cases import error, expected, logits_and_target, operator_expressions
 
 HERE = Path(__file__).parent
-# The tests' environment installs Triton on Linux on x86-64, so continuous integration skips nothing; elsewhere there may
-# be none, and without it there is nothing to test.
+# The tests' environment installs Triton on Linux on x86-64, so continuous integration skips nothing; elsewhere there
+# may be none, and without it there is nothing to test.
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed; pip has it for Linux alone"
 )

@@ -1,4 +1,4 @@
-"""The analytic path of a loss that is an expression: values and gradients in one pass, nothing but the slope saved.
+"""The analytic path of a loss that is an expression: values and gradients in one pass, without an autograd tape.
 
 With p = softmax(z) and l = sum over classes of f(y_c, p_c), the gradient with respect to the logits is
 
@@ -12,7 +12,8 @@ Two forms of one computation:
   Often the second is 0, and the loss costs what cross-entropy does.
 
 On the CPU, long batches go through in pieces that stay in its cache; the gradient alone is as large as the logits.
-Double backward rebuilds the same quantities from the saved logits with differentiable operations.
+Kept for the backward pass are that gradient and, for a second derivative alone, references to logits, targets and
+weights: double backward rebuilds the same quantities from them with differentiable operations.
 
 Where values or gradients are not finite, for finite logits:
 - at a pole: a denominator that is 0 for some y, yhat in [0, 1], as in `1 / (yhat - y)`;
@@ -38,7 +39,7 @@ from lossmith.losses import triton_kernel
 from lossmith.losses.gradients import LONG, Curves, is_class, log_softmax, transformed
 from lossmith.losses.program import Program, program
 
-__all__ = ["Program", "class_sum", "label_sum", "log_softmax", "one_hot", "program", "weighted_sum"]
+__all__ = ["Program", "class_sum", "label_sum", "log_softmax", "one_hot", "program"]
 
 _PIECE = LONG  # elements that are computed at once: their temporaries fit in a core's cache
 
@@ -118,13 +119,6 @@ def label_sum(
     return work.in_pieces(logits, index, (high, low), weight)[0]
 
 
-def weighted_sum(value: Tensor, weight: Tensor | None, dim: int, each: bool, divisor: int) -> Tensor:
-    """The reduction of `class_sum`, given f at every class."""
-    if weight is not None:
-        value = value * weight
-    return _divided(value.sum(dim) if each else value.sum(), divisor)
-
-
 def _divided(x: Tensor, divisor: int) -> Tensor:
     if divisor == 1:
         return x
@@ -140,13 +134,14 @@ def _inverse(divisor: int, dtype: torch.dtype) -> Tensor:
 
 
 def _work_for(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
-    make = _Work.of if torch.compiler.is_compiling() else _work  # a compiler cannot look into a cache
-    return make(run, dim, each, divisor, compiled)
+    if torch.compiler.is_compiling():  # a compiler cannot look into a cache
+        return _Work(Curves(run, dim), each, divisor, compiled)
+    return _kept_work(run, dim, each, divisor, compiled)
 
 
 @functools.lru_cache(maxsize=256)
-def _work(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
-    return _Work.of(run, dim, each, divisor, compiled)
+def _kept_work(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
+    return _Work(Curves(run, dim), each, divisor, compiled)
 
 
 @functools.lru_cache(maxsize=256)
@@ -184,12 +179,12 @@ class _Work:
     divisor: int
     compiled: bool
 
-    @staticmethod
-    def of(run: Program, dim: int, each: bool, divisor: int, compiled: bool) -> _Work:
-        return _Work(Curves(run, dim), each, divisor, compiled)
-
     def reduced(self, value: Tensor) -> Tensor:
-        return weighted_sum(value, None, self.curves.dim, self.each, self.divisor)
+        """f at every class, summed up."""
+        return _divided(self._summed(value), self.divisor)
+
+    def _summed(self, value: Tensor) -> Tensor:
+        return value.sum(self.curves.dim) if self.each else value.sum()
 
     def in_pieces(
         self,
@@ -202,9 +197,9 @@ class _Work:
         target: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """(the loss, its gradient in the logits, that in y); `y` holds labels where `targets` says what they mean."""
-
-        compiling = torch.compiler.is_compiling()  # then torch's compiler makes the GPU's kernel
-        if slopes and not target and not compiling and triton_kernel.usable(self.curves.run, logits, self.curves.dim):
+        # where torch's compiler is at work, it makes the kernel of what follows
+        whole = slopes and not target and not torch.compiler.is_compiling()
+        if whole and triton_kernel.usable(self.curves.run, logits, self.curves.dim):
             value, on_logits = triton_kernel.evaluate(self.curves.run, logits, y, targets, weight)
             return _divided(value if self.each else value.sum(), self.divisor), on_logits, None
 
@@ -216,7 +211,7 @@ class _Work:
                 return self.curves.gradients(logits, y, weight, target=target)
             return self.curves.values(logits, y, weight), None, None
 
-        if self.compiled and slopes and not target and not torch.compiler.is_compiling():
+        if self.compiled and whole:
             if targets is not None and y.device.type == "cpu" and y.numel():
                 least, most = torch.aminmax(y)
                 if least < 0 or most >= logits.shape[self.curves.dim]:  # inside compiled threads it ends the process
@@ -234,10 +229,10 @@ class _Work:
         for start in range(0, logits.shape[0], rows):
             part = slice(start, start + rows)
             value, on_logits_part, on_y_part = piece(logits[part], y[part])
-            sums.append(value.sum(self.curves.dim) if self.each else value.sum())
-            for whole, found in ((on_logits, on_logits_part), (on_y, on_y_part)):
-                if whole is not None and found is not None:
-                    whole[part] = found
+            sums.append(self._summed(value))
+            for batch, found in ((on_logits, on_logits_part), (on_y, on_y_part)):
+                if batch is not None and found is not None:
+                    batch[part] = found
         value = torch.cat(sums) if self.each else torch.stack(sums).sum()
         return _divided(value, self.divisor), on_logits, on_y
 

@@ -101,12 +101,13 @@ class Program:
         elif key not in self._runners:
             if len(self._runners) >= _MOST:  # label smoothing that changes at every step
                 self._runners = {known: found for known, found in self._runners.items() if known[1] is None}
-            self._make(*key)
+            return self._make(*key)
         return self._runners[key]
 
-    def _make(self, dtype: torch.dtype, y: float | None, slopes: bool, target: bool) -> None:
-        found = differentiate(self.expression, dtype, y=y, slopes=slopes, target=target)
-        self._runners[dtype, y, slopes, target] = Runner(found, dtype)
+    def _make(self, dtype: torch.dtype, y: float | None, slopes: bool, target: bool) -> Runner:
+        made = Runner(differentiate(self.expression, dtype, y=y, slopes=slopes, target=target), dtype)
+        self._runners[dtype, y, slopes, target] = made
+        return made
 
     def _prepare(self) -> None:
         """Make what a compiler may want while it traces; runners of curves are made before."""
