@@ -22,11 +22,10 @@ from lossmith.files import write_atomically
 from lossmith.ledger import FILE, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.losses.export import export
-from lossmith.losses.zoo import ZOO
 from lossmith.report import live, terminal
 from lossmith.search.best import FILE as BEST
 from lossmith.search.best import best_losses, write_best
-from lossmith.search.evaluation import EvaluationSetup, expression_row, prepare, zoo_row
+from lossmith.search.evaluation import EvaluationSetup, expression_row, prepare, published_row
 from lossmith.search.run import search
 from lossmith.search.seeds import comparison_seeds
 from lossmith.study.comparison import compare, require_two
@@ -250,8 +249,8 @@ def _named_loss(text: str) -> tuple[str, LossRow]:
             raise RunError(f"{text}: has no trained loss yet; let its search go on")
         return f"best of {text.rstrip('/')}", found[0].loss
     loss = build_loss(text)
-    if loss.name in ZOO and loss.settings == build_loss(loss.name).settings:  # by name, or from an exported file
-        return loss.name, zoo_row(loss.name)
+    if (row := published_row(loss)) is not None:  # by name, or from an exported file
+        return loss.name, row
     if loss.expression is None:
         raise ConfigError(f"--loss {text}: only its default parameters can be trained here, since no formula says it")
     return _shortened(text), expression_row(loss.expression, bool(loss.flip))

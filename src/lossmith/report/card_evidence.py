@@ -15,7 +15,7 @@ from lossmith.losses.card import published
 from lossmith.losses.module import Loss
 from lossmith.losses.zoo import ZOO
 from lossmith.report import words
-from lossmith.search.evaluation import expression_row, zoo_row
+from lossmith.search.evaluation import expression_row, published_row, zoo_row
 
 if TYPE_CHECKING:
     from lossmith.study.statistics import PairedDifference
@@ -127,8 +127,7 @@ def _keys(loss: Loss) -> list[LossRow]:
         return []
     rows = [] if loss.expression is None else [expression_row(loss.expression, loss.flip)]
     if loss.name in ZOO:
-        if build_loss(loss.name).formula == loss.formula:
-            rows.append(zoo_row(loss.name))
+        rows += [row for row in [published_row(loss)] if row is not None]
     elif (entry := published(loss)) is not None and entry.name in ZOO:  # a formula that says the same
         rows.append(zoo_row(entry.name))
     return rows

@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from string import Template
-
-from latex2mathml.converter import convert
 
 from lossmith.files import write_atomically
 from lossmith.losses import card_words
 from lossmith.losses.card import ForClasses, LossCard
+from lossmith.report import frame
 from lossmith.report.card import BASELINE_NAME, CardView, drawn_scale, scaled
 from lossmith.report.card_svg import Series, line_plot, swatch
 from lossmith.report.card_terminal import error_text, measured_texts, missing_text, start_text
 from lossmith.report.markup import Column, Html, element, escaped, facts, joined, paragraph, table
+from lossmith.report.mathml import mathml_of
 from lossmith.version import __version__
 
-_LONGEST = 3_000  # characters of LaTeX; longer ones nobody reads, and the text formula stands beside it
 _COLOURS = 6  # classes `k0` to `k5` of the style sheet
 
 
@@ -30,11 +27,11 @@ def write_card(view: CardView, path: Path) -> Path:
     Raises:
         RunError: the file cannot be written.
     """
-    return write_atomically(path, page(view).encode("utf-8", errors="replace"))
+    return write_atomically(path, page(view))
 
 
-def page(view: CardView) -> str:
-    """The page's HTML."""
+def page(view: CardView) -> bytes:
+    """The page's HTML, in UTF-8."""
     sections = [
         ("know", "What to know", _sentences(view.card)),
         ("classes", "By number of classes", _by_classes(view.card)),
@@ -43,12 +40,11 @@ def page(view: CardView) -> str:
         *([("evidence", "Evidence", _evidence(view))] if view.sought else []),
         *([("use", "Use it", _use(view.python))] if view.python else []),
     ]
-    return Template(_asset("card.html")).substitute(
-        version=escaped(__version__),
-        title=escaped(f"{_title(view.card)} - loss card"),
-        style=f"{_asset('page.css')}\n{_asset('card.css')}",
+    return frame.page(
+        f"{_title(view.card)} - loss card",
+        style="card.css",
         header=_header(view.card),
-        sections=joined(_section(*section) for section in sections),
+        sections=joined(frame.section(*section) for section in sections),
         footer=paragraph(f"Made by Lossmith {__version__}. Nothing on this page is loaded from a network."),
     )
 
@@ -73,21 +69,12 @@ def _power(match: re.Match[str]) -> str:
     return f"{mantissa}10<sup>{match[2].replace('-', '&minus;')}</sup>"
 
 
-def _asset(name: str) -> str:
-    return (resources.files("lossmith.report") / name).read_text(encoding="utf-8")
-
-
 def _title(made: LossCard) -> str:
     return made.name if len(made.name) <= 60 else f"{made.name[:57]}..."
 
 
-def _section(place: str, title: str, content: Html) -> Html:
-    heading = element("h2", title, id=f"{place}-title")
-    return element("section", joined((heading, content)), id=place, aria_labelledby=f"{place}-title")
-
-
 def _header(made: LossCard) -> Html:
-    drawn = Html(convert(made.latex)) if len(made.latex) <= _LONGEST else Html("")
+    drawn = mathml_of(made.latex)
     named = made.name != made.formula
     pairs: list[tuple[object, object]] = [
         ("known as", made.published if made.published != made.name else ""),

@@ -29,6 +29,9 @@ def loss_of(row: LossRow) -> Loss | None:
 
 def mathml(loss: Loss | None) -> Html:
     """The oriented curve of a loss as MathML; empty where there is none to show, or it is too long to be read."""
-    if loss is None or len(latex := loss.to_latex()) > _LONGEST:
-        return Html("")
-    return Html(convert(latex))
+    return Html("") if loss is None else mathml_of(loss.to_latex())
+
+
+def mathml_of(latex: str) -> Html:
+    """LaTeX as MathML; empty where it is too long to be read."""
+    return Html(convert(latex)) if len(latex) <= _LONGEST else Html("")

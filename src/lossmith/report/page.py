@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 from plotly.offline import get_plotlyjs
 
 from lossmith.errors import RunError
 from lossmith.files import write_atomically
 from lossmith.ledger import Ledger
-from lossmith.report import sections
+from lossmith.report import frame, sections
 from lossmith.report.comparison import ComparisonView
 from lossmith.report.csvfiles import csv_files
 from lossmith.report.markup import Html, element, escaped, joined
@@ -49,17 +47,13 @@ def write_report(run_directory: Path, out: Path | None = None) -> Path:
         raise RunError(f"{directory}: cannot make the report's directory: {error.strerror or error}") from error
     files = csv_files(snapshot, record, comparisons)
     for name, content in files.items():
-        write_atomically(directory / name, _encoded(content))
-    return write_atomically(directory / PAGE, _encoded(_page(snapshot, record, comparisons, list(files))))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", errors="replace")  # a name may hold half a surrogate pair
+        write_atomically(directory / name, frame.encoded(content))
+    return write_atomically(directory / PAGE, _page(snapshot, record, comparisons, list(files)))
 
 
 def _page(
     snapshot: Snapshot, record: SearchRecord | None, comparisons: Sequence[ComparisonView], files: Sequence[str]
-) -> str:
+) -> bytes:
     parts: list[Section] = []
     if record is not None:
         parts += [
@@ -73,32 +67,22 @@ def _page(
         parts.append(sections.comparisons(comparisons))
     parts.append(sections.cost(snapshot))
     figures = ",".join(f'"{place}":{text}' for part in parts for place, text in part.figures.items())
-    return Template(_asset("page.html")).substitute(
-        version=escaped(__version__),
-        title=escaped(f"{snapshot.name} - Lossmith"),
-        style=_asset("page.css"),
+    library = f"<script>{get_plotlyjs()}</script>\n" if figures else ""
+    data = f'<script type="application/json" id="figures">{{{figures}}}</script>\n'
+    return frame.page(
+        f"{snapshot.name} - Lossmith",
         header=sections.header(snapshot, record),
         navigation=_navigation(parts),
-        sections=joined(_section(part) for part in parts),
+        hint="The figures need JavaScript; every number in them is also in the CSV files beside this page.",
+        sections=joined(frame.section(part.place, part.title, part.content) for part in parts),
         footer=_footer(files),
-        figures=f"{{{figures}}}",
-        library=f"<script>{get_plotlyjs()}</script>" if figures else "",
-        script=_asset("page.js"),
+        scripts=f"{data}{library}<script>\n{frame.asset('page.js')}\n</script>",
     )
-
-
-def _asset(name: str) -> str:
-    return (resources.files("lossmith.report") / name).read_text(encoding="utf-8")
 
 
 def _navigation(parts: Sequence[Section]) -> Html:
     items = (element("li", element("a", part.short, href=f"#{part.place}")) for part in parts)
     return element("ul", joined(items))
-
-
-def _section(part: Section) -> Html:
-    title = element("h2", part.title, id=f"{part.place}-title")
-    return element("section", joined((title, part.content)), id=part.place, aria_labelledby=f"{part.place}-title")
 
 
 def _footer(files: Sequence[str]) -> Html:

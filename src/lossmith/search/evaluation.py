@@ -12,6 +12,8 @@ from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed, Executor
 from lossmith.ledger import EvaluationKey, EvaluationRow, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
+from lossmith.losses.module import Loss
+from lossmith.losses.zoo import ZOO as PUBLISHED
 from lossmith.space.expression import Expression
 from lossmith.train.data import Dataset, load_dataset
 from lossmith.train.engine import train
@@ -33,6 +35,13 @@ def expression_row(expression: Expression, flip: bool) -> LossRow:
 def zoo_row(name: str) -> LossRow:
     """How the ledger names a loss of the zoo, with its default parameters."""
     return LossRow(f"{ZOO}{name}", name, None)
+
+
+def published_row(loss: Loss) -> LossRow | None:
+    """How the ledger names a loss, where it is of the zoo with its default parameters."""
+    if loss.name in PUBLISHED and loss.settings == PUBLISHED[loss.name].settle({}):
+        return zoo_row(loss.name)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
