@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ import pytest
 from jobs import BrokenSetup, DyingSetup, Setup
 from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed
-from lossmith.execution.local import LocalExecutor
+from lossmith.execution.local import LocalExecutor, _without_interrupts
 from lossmith.verdict import Reason
 
 
@@ -106,7 +108,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
 import multiprocessing, sys, time
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from jobs import Setup
-from lossmith.execution.local import LocalExecutor
+from lossmith.execution.local import LocalExecutor, _without_interrupts
 if __name__ == "__main__":
     running = LocalExecutor(2)
     running.begin(Setup())
@@ -128,3 +130,21 @@ if __name__ == "__main__":
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_an_interrupt_while_processes_start_comes_afterwards_and_to_this_process_alone() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with _without_interrupts():
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            os.kill(os.getpid(), signal.SIGINT)
+            assert heard == []
+        assert heard == [signal.SIGINT]
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        child.kill()
+        child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)

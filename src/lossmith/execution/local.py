@@ -20,7 +20,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
 from typing import Any, Self
@@ -54,7 +54,7 @@ class LocalExecutor:
 
     def __init__(self, workers: int, preload: Sequence[str] = ("torch",)) -> None:
         _CONTEXT.set_forkserver_preload([*preload])  # heeded by the first executor of this process
-        with _without_interrupts(), _translated():
+        with _translated(), _without_interrupts():
             forkserver.ensure_running()
         self._workers = workers
         self._setup: Setup | None = None
@@ -177,7 +177,7 @@ class LocalExecutor:
 
 
 def _start(number: int, setup: Setup) -> _Worker:
-    with _without_interrupts(), _translated():
+    with _translated(), _without_interrupts():
         ours, theirs = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=_work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
         process.start()
@@ -187,18 +187,17 @@ def _start(number: int, setup: Setup) -> _Worker:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started inside ignore Ctrl-C, which a terminal sends to all: this process decides what it means.
+    """Processes started inside never see Ctrl-C, which a terminal sends to all: this process decides what it means.
 
-    Ignored, not blocked: multiprocessing unblocks it while it starts a process. What is ignored stays so there.
+    One that comes meanwhile is not lost: it reaches this process at the end. So the signal is blocked, which processes
+    inherit, and not ignored. multiprocessing unblocks it when it starts its resource tracker, so that comes first.
     """
-    if threading.current_thread() is not threading.main_thread():  # only there may a handler be set
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
