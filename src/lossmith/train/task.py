@@ -15,16 +15,36 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from lossmith.errors import ConfigError, nearest
 from lossmith.settings import Settings, parse_yaml, read_yaml, validate
 
-ModelName = Literal["convnet", "resnet9v2"]
-SourceName = Literal["digits", "fashion-mnist", "npz", "folder"]
+BUILT_IN_MODELS = ("convnet", "resnet9v2", "wideresnet28-10", "effnetv2s")
+SourceName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "npz", "folder", "huggingface"]
+CorruptImages = Literal["error", "skip"]
 
-_Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+_PATH_IS = {  # of the sources that cannot do without one
+    "npz": "the .npz file",
+    "folder": "the folder that holds train/<class>/<image>",
+    "cifar10": "the folder or .tar.gz of its batches, or the folder that holds train/<class>/<image>",
+    "cifar100": "the folder or .tar.gz of its batches, or the folder that holds train/<class>/<image>",
+    "huggingface": "the data set's name on the hub, or the folder where it was saved",
+}
+
 _SUFFIXES = (".yaml", ".yml")
+_Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+def _known_model(name: str) -> str:
+    if ":" not in name and name not in BUILT_IN_MODELS:
+        known = ", ".join(BUILT_IN_MODELS)
+        hint = nearest(name, BUILT_IN_MODELS)
+        raise ValueError(f"no model '{name}'{hint}: use one of {known}, or your own as 'package.module:function'")
+    return name
+
+
+_Model = Annotated[str, Field(min_length=1), AfterValidator(_known_model)]
 
 
 class DataConfig(Settings):
@@ -42,29 +62,50 @@ class DataConfig(Settings):
     test_fraction: _Fraction = 0.2
     train_limit: Annotated[int, Field(ge=2)] | None = None  # use only this many images of the training split
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None  # resize every image to this many pixels square
+    corrupt: CorruptImages = "error"  # what becomes of damaged images: "skip" leaves them out, and says how many
+    label_column: Annotated[str, Field(min_length=1)] | None = None  # of "huggingface", where there are several
 
     @model_validator(mode="after")
     def _check_path(self) -> DataConfig:
-        if self.source in ("npz", "folder") and self.path is None:
-            kind = "the .npz file" if self.source == "npz" else "the folder that holds train/<class>/<image>"
-            raise ValueError(f"source '{self.source}' needs data.path, {kind}: set it")
+        if self.source in _PATH_IS and self.path is None:
+            raise ValueError(f"source '{self.source}' needs data.path, {_PATH_IS[self.source]}: set it")
         if self.source == "digits" and self.path is not None:
             raise ValueError("source 'digits' is built in and takes no path: remove data.path, or set another source")
         return self
 
 
+class RandAugmentConfig(Settings):
+    """RandAugment (arXiv 1909.13719) with the method's operations and constants."""
+
+    magnitude: Annotated[float, Field(ge=0.0, le=30.0)]  # shared by all operations; 10 is the published full strength
+    layers: Annotated[int, Field(ge=1, le=16)] = 2  # operations one after the other
+    fill: Annotated[int, Field(ge=0, le=255)] = 128  # grey level where an operation has no pixel
+    translate: Annotated[float, Field(ge=0.0)] = 100.0  # pixels that TranslateX and TranslateY move at magnitude 10
+    cutout: Annotated[float, Field(ge=0.0)] = 40.0  # pixels from the centre of Cutout's square to its side, at 10
+
+
 class AugmentConfig(Settings):
-    """Random changes of the training images, drawn anew for each image of each batch."""
+    """Random changes of the training images, drawn anew for each image of each batch, in the order of the fields."""
 
     pad: int = Field(default=0, ge=0, le=64)  # a random crop after zero padding by this many pixels on each side
     flip: bool = False  # a horizontal flip of one image in two
+    randaugment: RandAugmentConfig | None = None
+    cutout: int = Field(default=0, ge=0, le=1024)  # side in pixels of a square set to 0 (arXiv 1708.04552); 0: none
+    mixup: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0  # alpha of the Beta distribution (arXiv 1710.09412); 0: none
+    cutmix: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0  # alpha (arXiv 1905.04899); with mixup, one image in two
+
+    @property
+    def mixes(self) -> bool:
+        """Whether targets become probabilities, so that the loss is given float32 [B, K] instead of int64 [B]."""
+        return self.mixup > 0.0 or self.cutmix > 0.0
 
 
 class OptimizerConfig(Settings):
-    """The optimizer. `weight_decay` is Adam's own (added to the gradient), not the decoupled kind."""
+    """The optimizer. `weight_decay` is added to the gradient, not the decoupled kind; "sgd" has Nesterov's momentum."""
 
-    name: Literal["adam"] = "adam"
+    name: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3  # the peak of the schedule
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9  # of "sgd"; betas and eps are of "adam"
     betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-7  # Keras' value, the method's
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
@@ -74,6 +115,7 @@ class ScheduleConfig(Settings):
     """The learning rate over the steps: linear warm-up, then a half cosine down to 0 (`train/schedule.py`)."""
 
     warmup_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    total_steps: PositiveInt | None = None  # of the whole schedule, where training is cut off before its end
 
 
 class StopRule(Settings):
@@ -83,6 +125,38 @@ class StopRule(Settings):
     min_train_accuracy: Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class StageConfig(Settings):
+    """One stage of progressive training: the same network goes on with larger images and more regularisation.
+
+    None leaves what the task says. The stopping rules of the task count each stage's epochs from 1.
+    """
+
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    resize: Annotated[int, Field(ge=4, le=1024)] | None = None
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    magnitude: Annotated[float, Field(ge=0.0, le=30.0)] | None = None  # of the task's RandAugment
+
+
+class PrescreenConfig(Settings):
+    """A short plain training that comes first: a loss that fails it is not trained on the task.
+
+    The same data, batches and optimizer, at the size of the data, in [0, 1], without augmentation and stages.
+    """
+
+    model: _Model
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None  # None: the model's own
+    steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    total_steps: PositiveInt | None = None  # of the learning rate's schedule; None: `steps`
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
+    min_train_accuracy: Annotated[float, Field(ge=0.0, le=1.0)]  # over the last epoch
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> PrescreenConfig:
+        if self.total_steps is not None and self.total_steps < self.steps:
+            raise ValueError(f"total_steps is {self.total_steps}, less than its {self.steps} steps: raise it")
+        return self
+
+
 class TaskConfig(Settings):
     """Everything that decides what training a loss means, apart from the loss and the seed.
 
@@ -90,16 +164,31 @@ class TaskConfig(Settings):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    model: ModelName
+    model: _Model  # one of BUILT_IN_MODELS, or 'package.module:function' of the user's own
+    weights: Annotated[str, Field(min_length=1)] | None = None  # 'imagenet' or a file; None: drawn anew from the seed
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None  # None: the model's own
     data: DataConfig
+    resize: Annotated[int, Field(ge=4, le=1024)] | None = None  # of each batch, to this many pixels square
+    scaling: Literal["unit", "centred"] = "unit"  # what the network sees of x in 0..255: x / 255, or (x - 127.5) / 128
     augment: AugmentConfig = AugmentConfig()
+    prescreen: PrescreenConfig | None = None
+    stages: tuple[StageConfig, ...] = ()  # none: one stage of all steps
     steps: Annotated[int, Field(ge=1, le=10_000_000)]
     batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128  # batch normalisation needs two
     epoch_steps: PositiveInt = 100
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     stopping: tuple[StopRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> TaskConfig:
+        if self.stages and (total := sum(stage.steps for stage in self.stages)) != self.steps:
+            raise ValueError(f"steps is {self.steps}, but its stages have {total} in all: make them equal")
+        if any(stage.magnitude is not None for stage in self.stages) and self.augment.randaugment is None:
+            raise ValueError("a stage has a magnitude, but augment.randaugment is not set: set it")
+        if (total := self.schedule.total_steps) is not None and total < self.steps:
+            raise ValueError(f"schedule.total_steps is {total}, less than the task's {self.steps} steps: raise it")
+        return self
 
     @property
     def epochs(self) -> int:
@@ -113,8 +202,38 @@ class TaskConfig(Settings):
         The name and the place of the data are left out: what the data holds is told by `Dataset.checksum`.
         """
         values = self.model_dump(mode="json", exclude={"name": True, "data": {"path"}})
+        _drop_newer(values)
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# Settings that came after the first ledgers, and their defaults. They count only where they differ from these, so that
+# an old ledger's tasks are still found.
+_NEWER: Mapping[str, Any] = {
+    "data.corrupt": "error",
+    "data.label_column": None,
+    "weights": None,
+    "resize": None,
+    "scaling": "unit",
+    "prescreen": None,
+    "stages": [],
+    "optimizer.momentum": 0.9,
+    "schedule.total_steps": None,
+    "augment.randaugment": None,
+    "augment.cutout": 0,
+    "augment.mixup": 0.0,
+    "augment.cutmix": 0.0,
+}
+
+
+def _drop_newer(values: dict[str, Any]) -> None:
+    for path, default in _NEWER.items():
+        *groups, key = path.split(".")
+        group = values
+        for name in groups:
+            group = group[name]
+        if group[key] == default:
+            del group[key]
 
 
 def task_names() -> tuple[str, ...]:

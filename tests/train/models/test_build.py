@@ -1,18 +1,20 @@
-"""The two networks: sizes, initial weights, dropout, and no global randomness."""
+"""The built-in networks: sizes, initial weights pinned, dropout, and no global randomness."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from lossmith.errors import ConfigError
 from lossmith.train.dropout import Dropout
 from lossmith.train.models import DEFAULT_DROPOUT, build_model
-from lossmith.train.task import ModelName
+from lossmith.train.task import BUILT_IN_MODELS
 
-MODELS: tuple[ModelName, ...] = ("convnet", "resnet9v2")
+MODELS = ("convnet", "resnet9v2")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -20,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def build(
-    name: ModelName, *, seed: int = 0, in_channels: int = 3, num_classes: int = 10, dropout: float | None = None
+    name: str, *, seed: int = 0, in_channels: int = 3, num_classes: int = 10, dropout: float | None = None
 ) -> nn.Module:
     return build_model(
         name,
@@ -63,9 +65,28 @@ def test_parameter_counts_of_the_method() -> None:
     assert counts == {"convnet": 13_930, "resnet9v2": 30_426}
 
 
+@pytest.mark.parametrize(
+    ("name", "channels", "classes", "seed", "expected"),
+    [
+        ("convnet", 3, 10, 0, "396cea19706b7260"),
+        ("convnet", 1, 7, 5, "9d82d2beb09e5a3b"),
+        ("resnet9v2", 3, 10, 0, "d6ec9307c088fd9f"),
+        ("resnet9v2", 1, 7, 5, "1c966dbb24debddf"),
+    ],
+)
+def test_a_seed_gives_the_weights_that_it_has_always_given(
+    name: str, channels: int, classes: int, seed: int, expected: str
+) -> None:
+    digest = hashlib.sha256()
+    for key, value in build(name, seed=seed, in_channels=channels, num_classes=classes).state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.numpy().tobytes())
+    assert digest.hexdigest()[:16] == expected
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (5, 7), (4, 4)])
-def test_logits_have_one_column_per_class(name: ModelName, height: int, width: int) -> None:
+def test_logits_have_one_column_per_class(name: str, height: int, width: int) -> None:
     logits = build(name, num_classes=7)(torch.rand(3, 3, height, width, generator=generator()))
     assert logits.shape == (3, 7)
     assert logits.dtype == torch.float32
@@ -73,7 +94,7 @@ def test_logits_have_one_column_per_class(name: ModelName, height: int, width: i
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_weights_come_from_the_generator_alone(name: ModelName) -> None:
+def test_weights_come_from_the_generator_alone(name: str) -> None:
     before = torch.random.get_rng_state()
     first, again, other = build(name, seed=1), build(name, seed=1), build(name, seed=2)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -83,7 +104,7 @@ def test_weights_come_from_the_generator_alone(name: ModelName) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_initial_weights_are_those_of_keras(name: ModelName) -> None:
+def test_initial_weights_are_those_of_keras(name: str) -> None:
     for module in build(name).modules():
         if isinstance(module, nn.Conv2d):
             area = module.kernel_size[0] * module.kernel_size[1]
@@ -108,48 +129,33 @@ def test_initial_weights_are_those_of_keras(name: ModelName) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_dropout_is_the_models_own_unless_given(name: ModelName) -> None:
+def test_dropout_is_the_models_own_unless_given(name: str) -> None:
     def probability(model: nn.Module) -> float:
         (found,) = (module.probability for module in model.modules() if isinstance(module, Dropout))
         return found
 
-    assert DEFAULT_DROPOUT == {"convnet": 0.1, "resnet9v2": 0.5}
-    assert probability(build(name)) == DEFAULT_DROPOUT[name]
+    assert probability(build(name)) == DEFAULT_DROPOUT[name] == {"convnet": 0.1, "resnet9v2": 0.5}[name]
     assert probability(build(name, dropout=0.25)) == 0.25
     assert probability(build(name, dropout=0.0)) == 0.0
 
 
-def test_dropout_drops_and_rescales() -> None:
-    dropout = Dropout(0.3, generator())
-    outputs = dropout(torch.ones(1000, 100))
-    assert outputs.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
-    assert float(outputs.mean()) == pytest.approx(1.0, abs=0.01)
-    assert float((outputs == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+def test_every_built_in_model_has_a_dropout_of_its_own() -> None:
+    assert tuple(DEFAULT_DROPOUT) == BUILT_IN_MODELS
 
 
-def test_dropout_draws_from_its_generator_alone_and_only_in_training() -> None:
-    inputs = torch.ones(64, 64)
-    before = torch.random.get_rng_state()
-    assert torch.equal(Dropout(0.5, generator(3))(inputs), Dropout(0.5, generator(3))(inputs))
-    assert not torch.equal(Dropout(0.5, generator(3))(inputs), Dropout(0.5, generator(4))(inputs))
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-    own = generator(5)
-    state = own.get_state()
-    assert Dropout(0.5, own).eval()(inputs) is inputs
-    assert Dropout(0.0, own)(inputs) is inputs
-    assert torch.equal(own.get_state(), state)
+def test_an_unknown_model_is_one_line_with_the_nearest_name() -> None:
+    message = r"no model 'resnet9' \(did you mean 'resnet9v2'\?\): use one of convnet, .*'package.module:function'"
+    with pytest.raises(ConfigError, match=message):
+        build("resnet9")
 
 
-def test_dropout_passes_gradients_where_it_kept_values() -> None:
-    inputs = torch.ones(32, 32, requires_grad=True)
-    outputs = Dropout(0.5, generator())(inputs)
-    outputs.sum().backward()
-    assert inputs.grad is not None
-    assert torch.equal(inputs.grad, outputs.detach())
-
-
-@pytest.mark.parametrize("probability", [-0.1, 1.0, float("nan")])
-def test_dropout_refuses_what_is_no_probability(probability: float) -> None:
-    with pytest.raises(ValueError, match="not in"):
-        Dropout(probability, generator())
+def test_imagenet_weights_are_of_effnetv2s_only() -> None:
+    with pytest.raises(ConfigError, match="model 'convnet' has no weights 'imagenet', only effnetv2s has"):
+        build_model(
+            "convnet",
+            in_channels=3,
+            num_classes=10,
+            generator=generator(),
+            dropout_generator=generator(),
+            weights="imagenet",
+        )
