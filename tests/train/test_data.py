@@ -10,47 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image
 
+from data_files import Array, numbered, pixels, rows, write_folder, write_image, write_npz
 from lossmith.errors import DataError
 from lossmith.train.data import Dataset, load_dataset
 from lossmith.train.data import fashion as fashion_module
 from lossmith.train.task import DataConfig
-
-Array = npt.NDArray[Any]
-
-
-def numbered(count: int, classes: int = 2, size: int = 4) -> tuple[Array, Array]:
-    """Images in which every pixel is the image's number, and labels that go round."""
-    images = np.arange(count, dtype=np.uint8)[:, None, None].repeat(size, 1).repeat(size, 2)
-    return images, np.arange(count) % classes
-
-
-def rows(images: torch.Tensor) -> set[bytes]:
-    return {image.numpy().tobytes() for image in images}
-
-
-def write_npz(folder: Path, **arrays: Array) -> DataConfig:
-    path = folder / "data.npz"
-    np.savez(path, allow_pickle=True, **arrays)
-    return DataConfig(source="npz", path=str(path))
-
-
-def write_image(path: Path, array: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def write_folder(root: Path, per_class: int = 6, parts: tuple[str, ...] = ("train",)) -> DataConfig:
-    for part_number, part in enumerate(parts):
-        for class_number, name in enumerate(("cat", "dog")):
-            for index in range(per_class):
-                value = 1 + part_number * 64 + class_number * 16 + index
-                write_image(root / part / name / f"{index}.png", np.full((5, 4), value, np.uint8))
-    return DataConfig(source="folder", path=str(root))
 
 
 def idx_bytes(array: Array) -> bytes:
@@ -74,16 +41,22 @@ def assert_sound(dataset: Dataset) -> None:
     """What holds of every data set."""
     shape = dataset.image_shape
     for split in (dataset.train, dataset.validation, dataset.test):
-        assert split.images.dtype == torch.uint8
+        images = pixels(split)
+        assert images.dtype == torch.uint8
         assert split.labels.dtype == torch.int64
-        assert split.images.shape == (len(split), *shape)
-        assert split.images.is_contiguous()
+        assert images.shape == (len(split), *shape)
+        assert images.is_contiguous()
+        assert torch.equal(torch.cat(list(split.chunks(7))), images)
         assert split.labels.min() >= 0
         assert split.labels.max() < dataset.num_classes
     assert len(dataset.train.labels.unique()) == dataset.num_classes
     assert len(dataset.checksum) == 16
     copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own bytes, as the driver sends them to workers
-    assert torch.equal(copy.train.images, dataset.train.images)
+    for split, copied in zip((dataset.train, dataset.test), (copy.train, copy.test), strict=True):
+        assert torch.equal(pixels(copied), pixels(split))
+        assert torch.equal(copied.labels, split.labels)
+        assert copied.labels.dtype == torch.int64
+        assert copied.part == split.part
     assert copy.checksum == dataset.checksum
     assert copy.classes == dataset.classes
 
@@ -98,8 +71,8 @@ def test_digits() -> None:
     assert dataset.classes == tuple("0123456789")
     assert dataset.image_shape == (1, 8, 8)
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [1295, 143, 359]
-    assert (dataset.train.images.min(), dataset.train.images.max()) == (0, 255)
-    assert len(dataset.train.images.unique()) == 17
+    assert (pixels(dataset.train).min(), pixels(dataset.train).max()) == (0, 255)
+    assert len(pixels(dataset.train).unique()) == 17
 
 
 def test_fashion_mnist_itself() -> None:
@@ -113,7 +86,7 @@ def test_fashion_mnist_itself() -> None:
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [5000, 6000, 10_000]
     assert dataset.validation.labels.bincount().tolist() == [600] * 10
     assert dataset.test.labels[:5].tolist() == [9, 2, 1, 1, 6]
-    assert int(dataset.test.images.sum(dtype=torch.int64)) == 573_469_082
+    assert int(pixels(dataset.test).sum(dtype=torch.int64)) == 573_469_082
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -122,7 +95,7 @@ def test_fashion_mnist_from_a_directory(tmp_path: Path, compress: bool) -> None:
     assert_sound(dataset)
     assert dataset.num_classes == 10
     assert len(dataset.test) == 20
-    assert dataset.test.images[:, 0, 0, 0].tolist() == list(range(20))
+    assert pixels(dataset.test)[:, 0, 0, 0].tolist() == list(range(20))
 
 
 def test_fashion_mnist_is_found_in_the_cache_before_debians(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +134,9 @@ def test_npz_with_its_own_parts_in_colour(tmp_path: Path) -> None:
     assert dataset.image_shape == (3, 5, 6)
     for part in ("validation", "test"):
         split = getattr(dataset, part)
-        assert np.array_equal(split.images.permute(0, 2, 3, 1).numpy(), arrays[f"x_{part}"])
+        assert np.array_equal(pixels(split).permute(0, 2, 3, 1).numpy(), arrays[f"x_{part}"])
         assert split.labels.tolist() == arrays[f"y_{part}"][:, 0].tolist()
-    assert rows(dataset.train.images) == rows(torch.from_numpy(arrays["x_train"]).permute(0, 3, 1, 2).contiguous())
+    assert rows(pixels(dataset.train)) == rows(torch.from_numpy(arrays["x_train"]).permute(0, 3, 1, 2).contiguous())
 
 
 @pytest.mark.parametrize("validation", ["validation", "val"])
@@ -171,9 +144,9 @@ def test_folder_with_its_own_parts(tmp_path: Path, validation: str) -> None:
     dataset = load_dataset(write_folder(tmp_path / "pets", parts=("train", validation, "test")))
     assert_sound(dataset)
     assert (dataset.name, dataset.classes, dataset.image_shape) == ("pets", ("cat", "dog"), (1, 5, 4))
-    assert dataset.validation.images[:, 0, 0, 0].tolist() == [65, 66, 67, 68, 69, 70, 81, 82, 83, 84, 85, 86]
+    assert pixels(dataset.validation)[:, 0, 0, 0].tolist() == [65, 66, 67, 68, 69, 70, 81, 82, 83, 84, 85, 86]
     assert dataset.test.labels.tolist() == [0] * 6 + [1] * 6
-    assert sorted(dataset.train.images[:, 0, 0, 0].tolist()) == [1, 2, 3, 4, 5, 6, 17, 18, 19, 20, 21, 22]
+    assert sorted(pixels(dataset.train)[:, 0, 0, 0].tolist()) == [1, 2, 3, 4, 5, 6, 17, 18, 19, 20, 21, 22]
 
 
 def test_folder_of_train_alone_is_split(tmp_path: Path) -> None:
@@ -191,7 +164,7 @@ def test_one_image_in_colour_makes_all_of_them_so(tmp_path: Path) -> None:
     assert_sound(dataset)
     assert dataset.image_shape == (3, 5, 4)
     colours = {
-        tuple(image[:, 0, 0].tolist()) for s in (dataset.train, dataset.validation, dataset.test) for image in s.images
+        tuple(image[:, 0, 0].tolist()) for s in (dataset.train, dataset.validation, dataset.test) for image in pixels(s)
     }
     assert (1, 2, 3) in colours
     assert (4, 4, 4) in colours
@@ -203,7 +176,7 @@ def test_image_size_resizes_images_of_differing_sizes(tmp_path: Path) -> None:
     dataset = load_dataset(DataConfig(source="folder", path=config.path, image_size=8))
     assert_sound(dataset)
     assert dataset.image_shape == (1, 8, 8)
-    assert all(image.unique().numel() == 1 for image in dataset.train.images)  # even images stay even
+    assert all(image.unique().numel() == 1 for image in pixels(dataset.train))  # even images stay even
 
 
 def test_image_size_resizes_arrays() -> None:
@@ -212,7 +185,7 @@ def test_image_size_resizes_arrays() -> None:
     assert dataset.image_shape == (1, 16, 16)
     plain = load_dataset(DataConfig(source="digits"))
     assert torch.equal(dataset.train.labels, plain.train.labels)
-    means = dataset.train.images.float().mean((1, 2, 3)), plain.train.images.float().mean((1, 2, 3))
+    means = pixels(dataset.train).float().mean((1, 2, 3)), pixels(plain.train).float().mean((1, 2, 3))
     assert (means[0] - means[1]).abs().max() < 6
 
 
@@ -222,7 +195,7 @@ def test_image_size_resizes_arrays() -> None:
 def test_splits_are_disjoint_complete_and_stratified(tmp_path: Path) -> None:
     images, labels = numbered(200, classes=5)
     dataset = load_dataset(write_npz(tmp_path, images=images, labels=labels))
-    numbers = [split.images[:, 0, 0, 0].tolist() for split in (dataset.train, dataset.validation, dataset.test)]
+    numbers = [pixels(split)[:, 0, 0, 0].tolist() for split in (dataset.train, dataset.validation, dataset.test)]
     assert sorted(number for listed in numbers for number in listed) == list(range(200))
     assert dataset.test.labels.bincount().tolist() == [8] * 5
     assert dataset.validation.labels.bincount().tolist() == [3] * 5
@@ -239,16 +212,16 @@ def test_the_split_seed_alone_decides_the_split() -> None:
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert str(np.random.get_state()) == before[1]  # noqa: NPY002
     assert first.checksum == again.checksum
-    assert torch.equal(first.train.images, again.train.images)
+    assert torch.equal(pixels(first.train), pixels(again.train))
     assert other.checksum != first.checksum
-    assert rows(other.test.images) != rows(first.test.images)
+    assert rows(pixels(other.test)) != rows(pixels(first.test))
 
 
 def test_train_limit_takes_the_first_of_the_same_split() -> None:
     full, part = load_dataset(DataConfig(source="digits")), load_dataset(DataConfig(source="digits", train_limit=300))
-    assert torch.equal(part.train.images, full.train.images[:300])
+    assert torch.equal(pixels(part.train), pixels(full.train)[:300])
     assert torch.equal(part.train.labels, full.train.labels[:300])
-    assert torch.equal(part.test.images, full.test.images)
+    assert torch.equal(pixels(part.test), pixels(full.test))
     assert part.checksum != full.checksum
 
 

@@ -9,6 +9,6 @@ from lossmith.train.data.digits import read_digits
 
 
 def test_digits_equal_scikit_learn_s() -> None:
-    source, (values, labels) = read_digits(), load_digits(return_X_y=True)
-    np.testing.assert_array_equal(source.train.labels, labels)
-    np.testing.assert_array_equal(source.train.images.reshape(-1, 64), np.rint(values * (255 / 16)))
+    (images, own_labels), (values, labels) = read_digits(), load_digits(return_X_y=True)
+    np.testing.assert_array_equal(own_labels, labels)
+    np.testing.assert_array_equal(images.reshape(-1, 64), np.rint(values * (255 / 16)))

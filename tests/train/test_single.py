@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lossmith.errors import DataError
-from lossmith.train import engine
+from lossmith.train import batches, single
 from lossmith.train.data import Dataset, Split, load_dataset
 from lossmith.train.dropout import Dropout
-from lossmith.train.engine import TrainingStoppedError, train
+from lossmith.train.single import TrainingStoppedError, train
 from lossmith.train.result import EpochRecord, TrainingResult
 from lossmith.train.task import TaskConfig, load_task
 from lossmith.verdict import Reason
@@ -228,18 +228,19 @@ def test_padding_must_fit_the_images(dataset: Dataset) -> None:
 def draws(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor]]:
     """Every augmented batch, and the state of the dropout generator before every mask."""
     kept: dict[str, list[Tensor]] = {"batches": [], "dropout": []}
-    real_augment, real_forward = engine.augment, Dropout.forward
+    real_augment, real_forward = batches.augment, Dropout.forward
 
-    def augment(*arguments: Any) -> Tensor:
-        kept["batches"].append(real_augment(*arguments).clone())
-        return kept["batches"][-1]
+    def augment(*arguments: Any, num_classes: int) -> tuple[Tensor, Tensor]:
+        images, targets = real_augment(*arguments, num_classes=num_classes)
+        kept["batches"].append(images.clone())
+        return images, targets
 
     def forward(self: Dropout, inputs: Tensor) -> Tensor:
         if self.training:
             kept["dropout"].append(self.generator.get_state())
         return real_forward(self, inputs)
 
-    monkeypatch.setattr(engine, "augment", augment)
+    monkeypatch.setattr(batches, "augment", augment)
     monkeypatch.setattr(Dropout, "forward", forward)
     return kept
 

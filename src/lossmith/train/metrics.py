@@ -5,11 +5,14 @@ Legend of the tensor names: N images, B batch, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lossmith.train.data import Split
 
 ECE_BINS = 15
 _BATCH = 1000  # images scored at once; more gains nothing and takes memory
@@ -24,20 +27,21 @@ class Scores:
     ece: float  # expected calibration error, 15 bins of equal width, in [0, 1]; NaN where a logit is not finite
 
 
-def predict(model: nn.Module, images: Tensor, *, device: torch.device, memory_format: torch.memory_format) -> Tensor:
-    """The logits, float32 [N, K] on the CPU, of uint8 images [N, C, H, W]; the model's mode is as before afterwards."""
+def predict(model: nn.Module, split: Split, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    """The logits, float32 [N, K] on the CPU, of all images of a split; the model's mode is as before afterwards.
+
+    Args:
+        model: the network, on the device of what `prepare` gives.
+        split: the images.
+        prepare: from uint8 [B, C, H, W] on the CPU to the network's inputs.
+    """
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return torch.cat([model(scaled(batch.to(device), memory_format)).cpu() for batch in images.split(_BATCH)])
+            return torch.cat([model(prepare(batch)).float().cpu() for batch in split.chunks(_BATCH)])
     finally:
         model.train(was_training)
-
-
-def scaled(images: Tensor, memory_format: torch.memory_format) -> Tensor:
-    """uint8 [B, C, H, W] in 0..255 as float32 in [0, 1]."""
-    return images.to(torch.float32, memory_format=memory_format).div_(255.0)
 
 
 def accuracy(logits_NK: Tensor, labels_N: Tensor) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from lossmith.errors import DataError
 from lossmith.train.data.idx import read_idx
-from lossmith.train.data.source import Part, Source
+from lossmith.train.data.source import Origin, Part, Source, array_part, files_key
 
 FASHION_MNIST_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
 DEBIAN_DIRECTORY = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -40,16 +40,26 @@ def cache_directory() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "lossmith" / "fashion-mnist"
 
 
-def read_fashion_mnist(path: str | None) -> Source:
+def find_fashion_mnist(path: str | None) -> Origin:
     """The data set in the directory `path`, or in the first of the usual places that has one.
 
     Raises:
-        DataError: no directory, a file is missing or damaged, or a label is not in 0..9.
+        DataError: no directory, or a file is missing. Reading it: a file is damaged, or a label is not in 0..9.
     """
     directory = _find() if path is None else Path(path).expanduser()
     if not directory.is_dir():
         raise DataError(f"{directory}: no such directory for Fashion-MNIST; {_REMEDY}")
-    return Source("fashion-mnist", _CLASSES, train=_part(directory, "train"), test=_part(directory, "t10k"))
+    prefixes = ("train", "t10k")
+    images, labels = (
+        [_file(directory, f"{prefix}-{kind}") for prefix in prefixes]
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+
+    def read() -> Source:
+        train, test = (_part(*found) for found in zip(images, labels, prefixes, strict=True))
+        return Source(_CLASSES, {"train": train, "test": test})
+
+    return Origin("fashion-mnist", files_key("fashion-mnist", [*images, *labels]), read)
 
 
 def _find() -> Path:
@@ -60,13 +70,13 @@ def _find() -> Path:
     raise DataError(f"Fashion-MNIST is in neither {places[0]} nor {places[1]}; {_REMEDY}")
 
 
-def _part(directory: Path, prefix: str) -> Part:
-    images = read_idx(_file(directory, f"{prefix}-images-idx3-ubyte"), dimensions=3)
-    labels_file = _file(directory, f"{prefix}-labels-idx1-ubyte")
+def _part(images_file: Path, labels_file: Path, prefix: str) -> Part:
+    images = read_idx(images_file, dimensions=3)
     labels = read_idx(labels_file, dimensions=1)
     if labels.size and labels.max() >= len(_CLASSES):
         raise DataError(f"{labels_file}: label {labels.max()} is outside 0..9; replace the file with an intact copy")
-    return Part(images[..., np.newaxis], labels.astype(np.int64), where=str(labels_file.parent / f"{prefix}-*"))
+    where = str(labels_file.parent / f"{prefix}-*")
+    return array_part(images[..., np.newaxis], labels.astype(np.int64), where)
 
 
 def _file(directory: Path, name: str) -> Path:

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lossmith.errors import DataError
-from lossmith.train.data.source import Images, Part, Source
+from lossmith.train.data.decoding import Item
+from lossmith.train.data.images import ImageDecoder, Listing
+from lossmith.train.data.source import Origin, Part, PartName, Source
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-_GREY_MODES = frozenset({"1", "L", "LA"})
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on damaged files
 
 
-def read_folder(path: str, image_size: int | None) -> Source:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An image file as it was listed."""
+
+    path: str
+    size: int  # bytes
+    changed: int  # ns
+    label: int
+
+
+def find_folder(path: str, image_size: int | None, name: str | None = None) -> Origin:
     """The data set in a folder. The classes are the sorted names of the folders in train/.
 
     Images are grey where every one of them is, else RGB. They must all have one size, unless `image_size` is given:
     then each is resized to that square (bilinear).
 
+    Args:
+        path: the folder that holds train/.
+        image_size: side of the square in pixels, or None.
+        name: the data set's; None: the folder's.
+
     Raises:
-        DataError: a folder is missing or empty, a class is unknown, or a file is no readable image (it is named).
+        DataError: a folder is missing or empty, or a class is unknown. Reading it: an image has another size, or its
+            file changed or went since it was listed.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -32,79 +52,64 @@ def read_folder(path: str, image_size: int | None) -> Source:
     validation = [root / name for name in ("validation", "val") if (root / name).is_dir()]
     if len(validation) == 2:
         raise DataError(f"{root}: both 'validation' and 'val' are there; remove one")
-    folders = {"train": root / "train"}
-    folders |= {"validation": validation[0]} if validation else {}
-    folders |= {"test": root / "test"} if (root / "test").is_dir() else {}
+    folders: dict[PartName, Path] = {"train": root / "train"}
+    if validation:
+        folders["validation"] = validation[0]
+    if (root / "test").is_dir():
+        folders["test"] = root / "test"
 
     classes = tuple(entry.name for entry in _subfolders(folders["train"]))
     if not classes:
         raise DataError(f"{root / 'train'}: no class folders; the layout is train/<class>/<image>")
-    files = {part: _labelled_files(folder, classes) for part, folder in folders.items()}
-    mode = _common_mode([file for listed in files.values() for file, _ in listed])
-    pixels = _decode([file for listed in files.values() for file, _ in listed], mode, image_size)
-    parts: dict[str, Part] = {}
-    start = 0
-    for part, listed in files.items():
-        labels = np.array([label for _, label in listed], dtype=np.int64)
-        parts[part] = Part(pixels[start : start + len(listed)], labels, where=str(folders[part]))
-        start += len(listed)
-    return Source(root.resolve().name, classes, **parts)
+    files: dict[PartName, list[_File]] = {part: _labelled_files(folder, classes) for part, folder in folders.items()}
+
+    def read() -> Source:
+        listings: dict[PartName, Listing] = {
+            part: Listing(len(listed), _items(listed)) for part, listed in files.items()
+        }
+        decoder = ImageDecoder(tuple(listings.values()), image_size)
+        parts: dict[PartName, Part] = {}
+        for part, listed in files.items():
+            labels = np.array([file.label for file in listed], dtype=np.int64)
+            parts[part] = Part(labels, str(folders[part]), partial(decoder.decode, listings[part]))
+        return Source(classes, parts)
+
+    return Origin(name or root.resolve().name, _key(root, files), read)
 
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
     """The image files of each class, sorted by class and name."""
-    listed: list[tuple[Path, int]] = []
+    listed: list[_File] = []
     for subfolder in _subfolders(folder):
         if subfolder.name not in classes:
             raise DataError(f"{subfolder}: class '{subfolder.name}' has no folder in train/; add one or remove this")
-        found = sorted(file for file in subfolder.iterdir() if file.suffix.lower() in _SUFFIXES)
-        listed += [(file, classes.index(subfolder.name)) for file in found]
+        label = classes.index(subfolder.name)
+        try:
+            with os.scandir(subfolder) as entries:
+                images = [entry for entry in entries if Path(entry.name).suffix.lower() in _SUFFIXES]
+            for entry in sorted(images, key=lambda entry: entry.name):
+                state = entry.stat()
+                listed.append(_File(entry.path, state.st_size, state.st_mtime_ns, label))
+        except OSError as error:
+            raise DataError(f"{error.filename or subfolder}: cannot read: {error.strerror or error}") from error
     if not listed:
         raise DataError(f"{folder}: no image files in its class folders; known are {', '.join(sorted(_SUFFIXES))}")
     return listed
 
 
-def _common_mode(files: list[Path]) -> str:
-    """'L' where every file is a grey image, else 'RGB'; reads headers only, up to the first image in colour."""
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                if image.mode not in _GREY_MODES:
-                    return "RGB"
-        except _UNREADABLE as error:
-            raise _unreadable(file, error) from error
-    return "L"
+def _items(listed: list[_File]) -> Callable[[int, int], list[Item]]:
+    return lambda start, stop: [Item(file.path, stamp=(file.size, file.changed)) for file in listed[start:stop]]
 
 
-def _decode(files: list[Path], mode: str, image_size: int | None) -> Images:
-    """uint8 [N, H, W, C], resized to the square that the configuration asks for, else checked to be of one size."""
-    first = _pixels(files[0], mode, image_size)
-    decoded = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for index, file in enumerate(files):
-        pixels = _pixels(file, mode, image_size)
-        if pixels.shape != first.shape:
-            (height, width), (height_0, width_0) = pixels.shape[:2], first.shape[:2]
-            problem = f"{width}x{height} pixels, but {files[0]} has {width_0}x{height_0}"
-            raise DataError(f"{file}: {problem}; set data.image_size to resize all images to one size")
-        decoded[index] = pixels
-    return decoded if decoded.ndim == 4 else decoded[..., np.newaxis]
-
-
-def _pixels(file: Path, mode: str, image_size: int | None) -> Images:
-    """uint8 [H, W] for a grey image, [H, W, 3] for one in colour."""
-    try:
-        with Image.open(file) as image:
-            converted = image.convert(mode)
-    except _UNREADABLE as error:
-        raise _unreadable(file, error) from error
-    if image_size is not None and converted.size != (image_size, image_size):
-        converted = converted.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(converted)
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(f"{file}: not a readable image ({error}); replace or remove the file")
+def _key(root: Path, files: dict[PartName, list[_File]]) -> str:
+    """Changes with any file's path, size, time of change, or label."""
+    digest = hashlib.sha256(str(root.absolute()).encode())
+    for part, listed in files.items():
+        digest.update(part.encode())
+        for file in listed:
+            digest.update(f"{file.path[len(str(root)) :]!r} {file.size} {file.changed} {file.label}\n".encode())
+    return digest.hexdigest()

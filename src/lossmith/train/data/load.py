@@ -2,61 +2,90 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import assert_never
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from lossmith.errors import DataError
-from lossmith.train.data.dataset import Dataset, Split, content_checksum
-from lossmith.train.data.digits import read_digits
-from lossmith.train.data.fashion import read_fashion_mnist
-from lossmith.train.data.folder import read_folder
-from lossmith.train.data.npz import read_npz
-from lossmith.train.data.source import Part, Source
-from lossmith.train.data.splits import hold_out, take
+from lossmith.train.data.cache import Notice, open_source
+from lossmith.train.data.checksum import remembered_checksum
+from lossmith.train.data.cifar import find_cifar
+from lossmith.train.data.dataset import Dataset, Split
+from lossmith.train.data.digits import find_digits
+from lossmith.train.data.fashion import find_fashion_mnist
+from lossmith.train.data.folder import find_folder
+from lossmith.train.data.huggingface import find_huggingface
+from lossmith.train.data.npz import find_npz
+from lossmith.train.data.source import Labels, Origin, PartName, Progress, Source
+from lossmith.train.data.splits import Indices, hold_out
+from lossmith.train.data.stored import Stored
 from lossmith.train.task import DataConfig
 
-_RESIZE_CHUNK = 4096  # images resized at once, to bound the memory of their float copies
 
-
-def load_dataset(config: DataConfig) -> Dataset:
+def load_dataset(config: DataConfig, *, progress: Progress | None = None, notice: Notice | None = None) -> Dataset:
     """The data set of a task, the same in every process that is given the same configuration and files.
 
     The source's own validation and test parts are used where it has them; the others are carved, stratified by class,
     out of what is left for training: test first. The training split is in random (seeded) order.
 
+    Images are decoded once and kept (`cache.py`); the splits are rows of the files that hold them, which are mapped.
+
+    Args:
+        config: where the data are and how they are split.
+        progress: called with the number of images decoded so far and in all, while images are decoded.
+        notice: called with a sentence that the user should see: damaged images were left out, the cache was damaged,
+            cannot be written, or is being written by another process. None: it becomes a Python warning.
+
     Raises:
         DataError: the data is missing, damaged, or no classification data set that can be split; never other data.
     """
-    source = _read(config)
-    _check(source)
+    notice = notice or (lambda text: warnings.warn(text, stacklevel=2))
+    origin = _find(config)
+    stored = open_source(origin, config.image_size, config.corrupt, _check, progress, notice)
+    if stored.skipped:
+        more = ", ..." if stored.skipped > len(stored.first_skipped) else ""
+        notice(f"{stored.skipped} damaged images are left out: {'; '.join(stored.first_skipped)}{more}")
+    classes, parts = stored.classes, stored.parts
+    where = parts["train"].where
     test_seed, validation_seed, order_seed = np.random.SeedSequence(config.split_seed).spawn(3)
 
-    train, validation, test = source.train, source.validation, source.test
-    if test is None:
-        train, test = hold_out(train, source.classes, config.test_fraction, np.random.default_rng(test_seed))
-    if validation is None:
-        generator = np.random.default_rng(validation_seed)
-        train, validation = hold_out(train, source.classes, config.validation_fraction, generator)
-    train = take(train, np.random.default_rng(order_seed).permutation(len(train.labels))[: config.train_limit])
-    _check_every_class(train, source.classes)
+    train = np.arange(len(parts["train"].labels))
+    held: dict[PartName, tuple[PartName, Indices]] = {}  # of validation and test: the part, and its rows
+    fractions: tuple[tuple[PartName, float, np.random.SeedSequence], ...] = (
+        ("test", config.test_fraction, test_seed),
+        ("validation", config.validation_fraction, validation_seed),
+    )
+    for name, fraction, seed in fractions:
+        if name in parts:
+            held[name] = name, np.arange(len(parts[name].labels))
+        else:
+            labels = parts["train"].labels[train]
+            kept, held_out = hold_out(labels, classes, fraction, np.random.default_rng(seed), where)
+            held[name] = "train", train[held_out]
+            train = train[kept]
+    train = train[np.random.default_rng(order_seed).permutation(len(train))[: config.train_limit]]
+    _check_every_class(parts["train"].labels[train], classes, where)
 
-    splits = tuple(_split(part, config.image_size) for part in (train, validation, test))
-    return Dataset(source.name, source.classes, *splits, checksum=content_checksum(source.classes, splits))
+    splits = (_split(stored, "train", train), _split(stored, *held["validation"]), _split(stored, *held["test"]))
+    return Dataset(origin.name, classes, *splits, checksum=remembered_checksum(stored, splits))
 
 
-def _read(config: DataConfig) -> Source:
+def _find(config: DataConfig) -> Origin:
     match config.source:
         case "digits":
-            return read_digits()
+            return find_digits()
         case "fashion-mnist":
-            return read_fashion_mnist(config.path)
+            return find_fashion_mnist(config.path)
+        case "cifar10" | "cifar100":
+            return find_cifar(config.source, _required(config), config.image_size)
         case "npz":
-            return read_npz(_required(config))
+            return find_npz(_required(config))
         case "folder":
-            return read_folder(_required(config), config.image_size)
+            return find_folder(_required(config), config.image_size)
+        case "huggingface":
+            return find_huggingface(_required(config), config.image_size, config.label_column)
         case _:
             assert_never(config.source)
 
@@ -69,38 +98,27 @@ def _required(config: DataConfig) -> str:
 
 def _check(source: Source) -> None:
     """Refuses a source that is no classification data set."""
-    count = len(source.classes)
+    train, count = source.parts["train"], len(source.classes)
     if count < 2:
-        raise DataError(f"{source.train.where}: only one class; a classifier needs images of two or more")
-    shape = source.train.images.shape[1:]
-    for part in source.parts:
-        if part.images.shape[1:] != shape:
-            sizes = f"images of shape {list(part.images.shape[1:])}, but those to train on have {list(shape)}"
+        raise DataError(f"{train.where}: only one class; a classifier needs images of two or more")
+    for part in source.parts.values():
+        if part.shape != train.shape:
+            sizes = f"images of shape {list(part.shape or ())}, but those to train on have {list(train.shape or ())}"
             raise DataError(f"{part.where}: {sizes} (height, width, channels); make them equal")
         if part.labels.min() < 0 or part.labels.max() >= count:
             outside = part.labels.max() if part.labels.max() >= count else part.labels.min()
             raise DataError(f"{part.where}: label {outside} is outside 0..{count - 1}, the classes to train on")
-    _check_every_class(source.train, source.classes)
+    _check_every_class(train.labels, source.classes, train.where)
 
 
-def _check_every_class(train: Part, classes: tuple[str, ...]) -> None:
-    present = np.bincount(train.labels, minlength=len(classes))
+def _check_every_class(labels: Labels, classes: tuple[str, ...], where: str) -> None:
+    present = np.bincount(labels, minlength=len(classes))
     if (present == 0).any():
         missing = classes[int(present.argmin())]
         problem = f"class '{missing}' has no image in the training split"
-        raise DataError(f"{train.where}: {problem}; add some, or raise data.train_limit")
+        raise DataError(f"{where}: {problem}; add some, or raise data.train_limit")
 
 
-def _split(part: Part, image_size: int | None) -> Split:
-    """The tensors of a part, [N, H, W, C] turned into [N, C, H, W], resized where asked for."""
-    images = torch.from_numpy(
-        np.array(part.images.transpose(0, 3, 1, 2), order="C")
-    )  # a copy: a source may be read-only
-    if image_size is not None and images.shape[2:] != (image_size, image_size):
-        size = (image_size, image_size)
-        resized = [
-            functional.interpolate(chunk.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255).byte()
-            for chunk in images.split(_RESIZE_CHUNK)
-        ]
-        images = torch.cat(resized)
-    return Split(images, torch.from_numpy(part.labels.copy()))
+def _split(stored: Stored, name: PartName, rows: Indices) -> Split:
+    part = stored.parts[name]
+    return Split(part.images, torch.from_numpy(part.labels[rows]), torch.from_numpy(rows), name, part.file)

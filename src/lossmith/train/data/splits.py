@@ -6,32 +6,36 @@ import numpy as np
 import numpy.typing as npt
 
 from lossmith.errors import DataError
-from lossmith.train.data.source import Part
+from lossmith.train.data.source import Labels
 
 Indices = npt.NDArray[np.int64]
 
 
 def hold_out(
-    part: Part, classes: tuple[str, ...], fraction: float, generator: np.random.Generator
-) -> tuple[Part, Part]:
-    """`part` in two: what is kept, and the `fraction` of every class (at least one image) that is held out.
+    labels: Labels, classes: tuple[str, ...], fraction: float, generator: np.random.Generator, where: str
+) -> tuple[Indices, Indices]:
+    """Where to find what is kept, and the `fraction` of every class (at least one image) that is held out.
+
+    Args:
+        labels: int64 [N].
+        classes: the name of each label.
+        fraction: in (0, 1).
+        generator: what the choice derives from.
+        where: the source of the images, the start of the error message.
+
+    Returns:
+        Two rising int64 arrays that share 0..N-1 among them.
 
     Raises:
         DataError: a class has too few images for both.
     """
     held: list[Indices] = []
     for label, name in enumerate(classes):
-        members = np.flatnonzero(part.labels == label)
+        members = np.flatnonzero(labels == label)
         count = max(1, round(len(members) * fraction))
         if len(members) <= count:
             problem = f"class '{name}' has {len(members)} image(s), too few to hold {fraction:g} of them out"
-            raise DataError(f"{part.where}: {problem} for validation or test; add images")
+            raise DataError(f"{where}: {problem} for validation or test; add images")
         held.append(generator.permutation(members)[:count])
     held_out = np.sort(np.concatenate(held))
-    kept = np.setdiff1d(np.arange(len(part.labels)), held_out, assume_unique=True)
-    return take(part, kept), take(part, held_out)
-
-
-def take(part: Part, indices: Indices) -> Part:
-    """The images of `part` at `indices`, in their order."""
-    return Part(part.images[indices], part.labels[indices], part.where)
+    return np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True), held_out

@@ -1,0 +1,161 @@
+"""The layers that K candidates can share, and those that they cannot.
+
+A layer with weights is replaced by one that holds K times as many, seen as [K, ...]; a layer without works as it is,
+since slots are channels to it (`fused/layout.py`).
+
+Legend: K slots, B batch, C channels, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lossmith.train.dropout import ChannelDropout, Dropout
+from lossmith.train.fused.convolution import fused_conv2d
+from lossmith.train.fused.layout import images_of, rows_of
+from lossmith.train.models.layers import Subsample
+
+
+class Fused(nn.Module):
+    """A layer of K slots. `values` are its weights and statistics, [K, ...] each, by the names that one slot's have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = 0
+        self.values: dict[str, Tensor] = {}
+
+    def value(self, name: str) -> Tensor | None:
+        return self.values.get(name)
+
+
+class FusedConv2d(Fused):
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        padding: Any = layer.padding
+        if layer.padding_mode != "zeros" or isinstance(padding, str):
+            raise ValueError(f"padding {layer.padding!r}, mode {layer.padding_mode!r}")
+        sizes: Any = (layer.stride, padding, layer.dilation)
+        self._stride, self._padding, self._dilation = sizes
+        self._groups = layer.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fused_conv2d(
+            x,
+            self.values["weight"],
+            self.value("bias"),
+            stride=self._stride,
+            padding=self._padding,
+            dilation=self._dilation,
+            groups=self._groups,
+        )
+
+
+class FusedBatchNorm2d(Fused):
+    """Over K * C channels batch normalisation is exactly that of each slot."""
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        super().__init__()
+        if layer.momentum is None or not layer.track_running_stats:
+            raise ValueError("a cumulative average, or no running statistics")
+        self._eps, self._momentum = layer.eps, layer.momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.value("weight"), self.value("bias")
+        # copies, since torch changes them in place, and its backward pass keeps them
+        mean, variance = (self.values[name].flatten().clone() for name in ("running_mean", "running_var"))
+        on_cpu = x.device.type == "cpu"
+        rows = rows_of(x) if on_cpu else x
+        inputs = rows.view(1, rows.shape[0], -1) if on_cpu else rows
+        normal = functional.batch_norm(
+            inputs,
+            mean,
+            variance,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self.training,
+            self._momentum,
+            self._eps,
+        )
+        if self.training:
+            self.values["running_mean"].copy_(mean.view(self.slots, -1))
+            self.values["running_var"].copy_(variance.view(self.slots, -1))
+        return images_of(normal.view(rows.shape)) if on_cpu else normal
+
+
+class FusedGroupNorm(Fused):
+    def __init__(self, layer: nn.GroupNorm) -> None:
+        super().__init__()
+        self._groups, self._eps = layer.num_groups, layer.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.value("weight"), self.value("bias")
+        return functional.group_norm(
+            x,
+            self._groups * self.slots,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self._eps,
+        )
+
+
+class FusedLinear(Fused):
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 2:
+            raise ValueError(f"inputs of {x.dim()} dimensions, only [B, I] can be fused")
+        weight = self.values["weight"][..., None, None]
+        whole = fused_conv2d(  # a 1x1 convolution of images of one pixel
+            x[..., None, None], weight, self.value("bias"), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
+        )
+        return whole.flatten(1)
+
+
+class FusedDropout(nn.Module):
+    """Each slot's masks come from its own generator, drawn as the slot alone would draw them."""
+
+    def __init__(self, layer: Dropout | ChannelDropout) -> None:
+        super().__init__()
+        self.probability = layer.probability
+        self._channels = isinstance(layer, ChannelDropout)
+        self.generators: Sequence[torch.Generator] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0.0:
+            return x
+        keep = 1.0 - self.probability
+        masks = [self._mask(piece, keep, own) for piece, own in zip(self._pieces(x), self.generators, strict=True)]
+        return x * torch.cat(masks, 1).mul_(1.0 / keep)
+
+    def _pieces(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.detach().chunk(len(self.generators), 1)
+
+    def _mask(self, piece: Tensor, keep: float, generator: torch.Generator) -> Tensor:
+        shape = (*piece.shape[:2], *(1 for _ in piece.shape[2:])) if self._channels else tuple(piece.shape)
+        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+        mask = torch.empty(shape, dtype=piece.dtype, device=piece.device, memory_format=layout)
+        return mask.bernoulli_(keep, generator=generator)
+
+
+class FusedSubsample(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return images_of(rows_of(x)[:, ::2, ::2]) if x.device.type == "cpu" else x[:, :, ::2, ::2]
+
+
+WITH_WEIGHTS: dict[type[nn.Module], Callable[[Any], Fused]] = {
+    nn.Conv2d: FusedConv2d,
+    nn.BatchNorm2d: FusedBatchNorm2d,
+    nn.GroupNorm: FusedGroupNorm,
+    nn.Linear: FusedLinear,
+}
+WITHOUT: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    Dropout: FusedDropout,
+    ChannelDropout: FusedDropout,
+    Subsample: lambda layer: FusedSubsample(),
+}

@@ -1,0 +1,166 @@
+"""K networks of one shape as one network.
+
+Legend: K slots, B batch, C channels, P parameters and Q statistics of one slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossmith.errors import ConfigError
+from lossmith.train.fused.layers import WITH_WEIGHTS, WITHOUT, Fused, FusedDropout
+
+# these have no weights, but draw from torch's global generator, or mix what are slots here
+_NOT_ALIKE = (nn.RReLU, nn.FractionalMaxPool2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Softmax, nn.LogSoftmax)
+_UNUSED = "num_batches_tracked"  # read by batch norm only where it has no momentum
+
+
+class FusionError(ConfigError):
+    """A network has a layer that cannot be fused; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tensor of a layer stands in the rows of `parameters` or `statistics`."""
+
+    layer: Fused
+    name: str  # within the layer
+    path: str  # in the state of a single network
+    first: int
+    shape: torch.Size
+
+    def of(self, rows: Tensor) -> Tensor:
+        """[K, P] or [K, Q] as this tensor, [K, ...]: a view."""
+        return rows[:, self.first : self.first + self.shape.numel()].view(rows.shape[0], *self.shape)
+
+
+class FusedNetwork:
+    """K networks with the layers of `template`, which is used up.
+
+    The first `active` slots take part; what a slot computes does not depend on the others.
+
+    Raises:
+        FusionError: a layer of the template cannot be fused.
+    """
+
+    def __init__(
+        self, template: nn.Module, slots: int, *, num_classes: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._num_classes = num_classes
+        layers = _replace(template)
+        self._network = template.train()
+        self._dropouts = [module for module in template.modules() if isinstance(module, FusedDropout)]
+        self._parameter_places = list(_places(layers, parameters=True))
+        self._statistic_places = list(_places(layers, parameters=False))
+        self._layers = [layer for _, _, layer in layers]
+        self.parameters = _rows(slots, self._parameter_places, device, dtype)  # [K, P]
+        self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q]
+        self._generators: list[Any] = [None] * slots
+        self._leaves: list[Tensor] = []
+        self.active = 0
+
+    def load(self, slot: int, state: dict[str, Tensor], generator: torch.Generator) -> None:
+        """Put a single network's state in `slot`, and the generator of its dropout masks."""
+        for places, rows in self._both():
+            for place in places:
+                place.of(rows)[slot].copy_(state[place.path])
+        self._generators[slot] = generator
+
+    def state(self, slot: int) -> dict[str, Tensor]:
+        """The state of `slot` as that of a single network: views."""
+        return {place.path: place.of(rows)[slot] for places, rows in self._both() for place in places}
+
+    def move(self, source: int, target: int) -> None:
+        """Put the network of slot `source` in the place of `target`."""
+        for rows in (self.parameters, self.statistics):
+            rows[target].copy_(rows[source])
+        self._generators[target] = self._generators[source]
+
+    def activate(self, count: int) -> None:
+        """Let the first `count` slots take part from now on."""
+        self.active = count
+        self._leaves = [place.of(self.parameters[:count]).detach().requires_grad_() for place in self._parameter_places]
+        for layer in self._layers:
+            layer.slots = count
+        for place, leaf in zip(self._parameter_places, self._leaves, strict=True):
+            place.layer.values[place.name] = leaf
+        for place in self._statistic_places:
+            place.layer.values[place.name] = place.of(self.statistics[:count])
+        for dropout in self._dropouts:
+            dropout.generators = self._generators[:count]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [K, B, classes] of inputs [B, K * C, H, W], K the active slots.
+
+        Raises:
+            FusionError: the network's output is not [B, K * classes].
+        """
+        outputs: Tensor = self._network(inputs)
+        if outputs.shape != (inputs.shape[0], self.active * self._num_classes):
+            raise FusionError(
+                f"the model gives {list(outputs.shape)} for {self.active} losses, expected"
+                f" {[inputs.shape[0], self.active * self._num_classes]}: set execution.way to processes"
+            )
+        return outputs.t().view(self.active, self._num_classes, -1).transpose(1, 2)
+
+    def gradient(self, logits: Tensor, on_logits: Tensor) -> Tensor:
+        """The gradient of every active slot's parameters, [K, P], from that of its logits."""
+        found = torch.autograd.grad(logits, self._leaves, on_logits, allow_unused=True)
+        flat = [
+            (torch.zeros_like(leaf) if part is None else part).reshape(self.active, -1)
+            for leaf, part in zip(self._leaves, found, strict=True)
+        ]
+        return torch.cat(flat, 1)
+
+    def finite(self) -> list[bool]:
+        """For each active slot, whether every weight and statistic is finite."""
+        both = torch.cat([self.parameters[: self.active], self.statistics[: self.active]], 1)
+        return both.isfinite().all(1).tolist()
+
+    def _both(self) -> tuple[tuple[list[_Place], Tensor], ...]:
+        return (self._parameter_places, self.parameters), (self._statistic_places, self.statistics)
+
+
+def _replace(model: nn.Module) -> list[tuple[str, nn.Module, Fused]]:
+    """Replace the layers of `model` by fused ones; gives (path, the layer that was there, its replacement)."""
+    found: list[tuple[str, nn.Module, Fused]] = []
+    replaced: dict[nn.Module, nn.Module] = {}
+    for path, layer in model.named_modules():
+        kind = type(layer)
+        name = f"layer '{path}' ({kind.__name__})" if path else f"the model ({kind.__name__})"
+        if kind in WITH_WEIGHTS:
+            try:
+                fused = WITH_WEIGHTS[kind](layer)
+            except ValueError as error:
+                raise FusionError(f"{name} cannot be fused with {error}: set execution.way to processes") from error
+            found.append((path, layer, fused))
+            replaced[layer] = fused
+        elif kind in WITHOUT:
+            replaced[layer] = WITHOUT[kind](layer)
+        elif isinstance(layer, _NOT_ALIKE) or layer._parameters or layer._buffers:
+            raise FusionError(f"{name} cannot be fused: set execution.way to processes, or use another layer")
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child in replaced:
+                parent._modules[name] = replaced[child]
+    return found
+
+
+def _places(layers: list[tuple[str, nn.Module, Fused]], *, parameters: bool) -> Iterator[_Place]:
+    first = 0
+    for path, layer, fused in layers:
+        tensors = layer._parameters if parameters else layer._buffers
+        for name, tensor in tensors.items():
+            if tensor is not None and name != _UNUSED:
+                yield _Place(fused, name, f"{path}.{name}", first, tensor.shape)
+                first += tensor.numel()
+
+
+def _rows(slots: int, places: list[_Place], device: torch.device, dtype: torch.dtype) -> Tensor:
+    width = places[-1].first + places[-1].shape.numel() if places else 0
+    return torch.zeros(slots, width, device=device, dtype=dtype)
