@@ -1,8 +1,17 @@
 """What every test shares: one thread, since the nets here are too small for more and workers share the machine."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
 settings.register_profile("lossmith", deadline=None, derandomize=True)  # the same examples on every machine
 settings.load_profile("lossmith")
+
+# decoded images go where the tests' own go, and not into the user's cache; programs that tests start inherit it
+os.environ["LOSSMITH_CACHE"] = tempfile.mkdtemp(prefix="lossmith-tests-cache-")
+atexit.register(shutil.rmtree, os.environ["LOSSMITH_CACHE"], ignore_errors=True)

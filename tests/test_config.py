@@ -127,6 +127,36 @@ def test_rungs_are_on_by_default_and_off_where_a_run_was_begun_without_them() ->
     assert from_stored(stored, "stored").rungs == NO_RUNGS
 
 
+def test_a_run_from_before_there_was_a_choice_goes_on_one_loss_at_a_time() -> None:
+    config = load_preset("smoke")
+    assert (config.execution.way, config.execution.slots, config.execution.dtype) == ("auto", None, "auto")
+    stored = config.model_dump(mode="json")
+    assert from_stored(stored, "stored") == config
+    stored["execution"] = {"time_limit": 5.0}  # as such a run has it
+    execution = from_stored(stored, "stored").execution
+    assert (execution.way, execution.dtype, execution.compile, execution.time_limit) == (
+        "processes",
+        "float32",
+        False,
+        5.0,
+    )
+
+
+def test_how_losses_are_trained_is_set() -> None:
+    overrides = ["execution.way=fused", "execution.slots=4", "execution.dtype=bfloat16", "execution.compile=true"]
+    execution = load_preset("smoke", overrides).execution
+    assert (execution.way, execution.slots, execution.dtype, execution.compile) == ("fused", 4, "bfloat16", True)
+    for override, message in [
+        ("execution.way=fuse", "execution.way"),
+        ("execution.slots=0", "execution.slots"),
+        ("execution.compile=3", "execution.compile"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            load_preset("smoke", [override])
+    with pytest.raises(ConfigError, match="trains one loss at a time"):
+        load_preset("smoke", ["execution.way=processes", "execution.slots=2"])
+
+
 def test_rungs_are_set_one_by_one() -> None:
     rungs = load_preset("smoke", ["rungs.microtask.threshold=0.3", "rungs.classes=false"]).rungs
     assert (rungs.duplicates, rungs.classes) == (True, False)

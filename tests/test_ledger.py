@@ -151,6 +151,7 @@ def test_a_ledger_of_the_first_version_is_read_and_brought_up_to_date(ledger: Le
     path = ledger.directory / FILE
     with sqlite3.connect(path) as connection:  # what the first version wrote
         connection.execute("ALTER TABLE candidates DROP COLUMN rung_seconds")
+        connection.execute("ALTER TABLE tasks DROP COLUMN plan")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with Ledger.read(ledger.directory) as reader:  # changes nothing
@@ -169,6 +170,23 @@ def test_a_ledger_of_the_first_version_is_read_and_brought_up_to_date(ledger: Le
     with Ledger.open(ledger.directory) as writer:
         writer.add_candidate(LOSS, candidate(1))
         assert [row.rung_seconds for row in writer.candidates()] == [{}, {"untrainable": 0.5}]
+
+
+def test_a_ledger_of_the_second_version_has_no_plans(ledger: Ledger) -> None:
+    ledger.close()
+    path = ledger.directory / FILE
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE tasks DROP COLUMN plan")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with Ledger.read(ledger.directory) as reader:
+        assert [(task.task_id, task.plan) for task in reader.tasks()] == [("task1", None)]
+    with Ledger.open(ledger.directory) as writer:
+        writer.add_task("task2", "digits", {}, "checksum", {"slots": 4})
+        assert {task.task_id: task.plan for task in writer.tasks()} == {"task1": None, "task2": {"slots": 4}}
+        writer.set_plan("task2", {"slots": 2})
+        writer.add_task("task2", "digits", {}, "checksum", {"slots": 8})  # known: nothing changes
+        assert {task.task_id: task.plan for task in writer.tasks()} == {"task1": None, "task2": {"slots": 2}}
 
 
 def _version(path: Path) -> int:

@@ -71,7 +71,7 @@ def _run(arguments: list[str]) -> int:
     with contextlib.ExitStack() as stack:
         executor = None
         if isinstance(command, Trains):  # first, so that the workers' server imports torch while this process does
-            executor = stack.enter_context(LocalExecutor(_workers(command.workers), ["lossmith.search.evaluation"]))
+            executor = stack.enter_context(LocalExecutor(_workers(command.workers), ["lossmith.search.serving"]))
         from lossmith import commands  # noqa: PLC0415 - it imports torch
 
         return commands.run(command, executor, BEGAN)

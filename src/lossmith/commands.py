@@ -8,30 +8,32 @@ import platform
 import signal
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from lossmith import arguments
-from lossmith.config import RunConfig, from_stored, load_file, load_preset
+from lossmith.config import ExecutionConfig, RunConfig, from_stored, load_file, load_preset
 from lossmith.errors import ConfigError, LossmithError, RunError
 from lossmith.execution.local import LocalExecutor
 from lossmith.files import write_atomically
-from lossmith.ledger import FILE, Ledger, LossRow
+from lossmith.ledger import FILE, Ledger, LossRow, TaskRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.losses.export import export
 from lossmith.report import live, terminal
 from lossmith.search.best import FILE as BEST
 from lossmith.search.best import best_losses, write_best
-from lossmith.search.evaluation import EvaluationSetup, expression_row, prepare, published_row
+from lossmith.search.evaluation import expression_row, prepare, published_row
+from lossmith.search.plans import description, planned
 from lossmith.search.run import search
 from lossmith.search.seeds import comparison_seeds
+from lossmith.search.serving import EvaluationSetup, training_device
 from lossmith.study.comparison import compare, require_two
 from lossmith.train.data import fetch_fashion_mnist
 from lossmith.train.data.fashion import cache_directory
-from lossmith.train.task import load_task, task_names
+from lossmith.train.task import TaskConfig, load_task, task_names
 
 _STOPPED = 130
 _RUNS = Path("runs")
@@ -47,6 +49,25 @@ class _Work:
     executor: LocalExecutor
     began: float  # `time.monotonic()` when the program started
     console: Console
+    workers: int | None  # as the user wants them
+
+    def say(self, text: str) -> None:
+        """Print a line, above what is drawn of the progress."""
+        self.console.print(f"note: {text}", soft_wrap=True, markup=False)
+
+    def prepare(self, tasks: Iterable[TaskConfig]) -> EvaluationSetup:
+        """`lossmith.search.evaluation.prepare`, with its progress where images are decoded."""
+        with live.DecodingProgress(self.console) as display:
+            return prepare(tasks, progress=display.update, notice=self.say)
+
+    def planned(
+        self, setup: EvaluationSetup, execution: ExecutionConfig, known: Iterable[TaskRow] = ()
+    ) -> EvaluationSetup:
+        """`lossmith.search.plans.planned`; where a GPU trains, one process is enough for it."""
+        setup = planned(setup, known, execution)
+        if training_device().type == "cuda" and self.workers is None:
+            self.executor.restrict(1)
+        return setup
 
 
 def run(command: object, executor: LocalExecutor | None, began: float) -> int:
@@ -58,7 +79,7 @@ def run(command: object, executor: LocalExecutor | None, began: float) -> int:
     if isinstance(command, arguments.Trains):
         if executor is None:
             raise AssertionError("a command that trains needs an executor")
-        return _run_training(command, _Work(executor, began, console))
+        return _run_training(command, _Work(executor, began, console, command.workers))
     match command:
         case arguments.Show():
             _show(command.target, console)
@@ -104,7 +125,8 @@ def _search(command: arguments.Search, work: _Work) -> int:
     else:
         config = load_preset(command.preset or "digits", overrides)
     directory = command.run or _directory_for(config.name)
-    setup = prepare((config.screening, config.task))  # before anything is written: data may be missing
+    # before anything is written: data may be missing
+    setup = work.planned(work.prepare((config.screening, config.task)), config.execution)
     with Ledger.create(directory, config.model_dump(mode="json")) as ledger:
         return _run_search(ledger, config, setup, work)
 
@@ -112,7 +134,8 @@ def _search(command: arguments.Search, work: _Work) -> int:
 def _resume(command: arguments.Resume, work: _Work) -> int:
     with Ledger.open(command.directory) as ledger:
         config = _stored(ledger)
-        return _run_search(ledger, config, prepare((config.screening, config.task)), work)
+        setup = work.planned(work.prepare((config.screening, config.task)), config.execution, ledger.tasks())
+        return _run_search(ledger, config, setup, work)
 
 
 def _stored(ledger: Ledger) -> RunConfig:
@@ -130,12 +153,17 @@ def _run_search(ledger: Ledger, config: RunConfig, setup: EvaluationSetup, work:
     print(f"search '{config.name}' in {ledger.directory}: seed {config.seed}, {workers} workers", flush=True)
     if config.screening.data != config.task.data:
         print(f"note: losses are screened on other data ({config.screening.data.source}) than they are searched on")
-    if workers > config.search.in_flight:
-        print(f"note: only search.in_flight = {config.search.in_flight} of {workers} workers can be busy at once")
+    for line in description(setup, workers):
+        print(line, flush=True)
+    at_once = workers * setup.plans[config.task.task_id].slots
+    if at_once > config.search.in_flight:
+        print(f"note: while losses evolve, search.in_flight lets {config.search.in_flight} of {at_once} train at once")
     try:
         with live.LiveProgress(work.console) as display, _stop_signals() as stopped:
             update, stop = display.update, stopped.is_set
-            progress = search(ledger, config, setup, executor=work.executor, update=update, should_stop=stop)
+            progress = search(
+                ledger, config, setup, executor=work.executor, update=update, should_stop=stop, say=work.say
+            )
     except BaseException:
         with contextlib.suppress(LossmithError):  # what stopped the search is what must be told
             write_best(ledger, config)
@@ -195,9 +223,12 @@ def _train(command: arguments.Train, work: _Work) -> int:
         raise ConfigError(f"--loss: '{twice}' is given twice (two names of one loss)")
     directory = command.run or _directory_for(f"train-{task.name}")
     seeds = comparison_seeds(command.seed, count)
-    setup = prepare([task])  # before anything is written: data may be missing
+    # before anything is written: data may be missing
+    setup = work.planned(work.prepare([task]), ExecutionConfig(), _tasks(directory))
     with _open_or_create(directory, {"name": f"train-{task.name}"}) as ledger:
         ledger.begin_session(_command_line(), work.executor.workers, _versions(), work.began)
+        for line in description(setup, work.executor.workers):
+            print(line, flush=True)
         with live.ComparisonProgress(work.console) as display, _stop_signals() as stopped:
             content = compare(
                 ledger,
@@ -209,6 +240,7 @@ def _train(command: arguments.Train, work: _Work) -> int:
                 executor=work.executor,
                 update=display.update,
                 should_stop=stopped.is_set,
+                say=work.say,
             )
     if content is None:
         print(f"stopped; nothing is lost. Repeat the command with --run {directory} to go on")
@@ -269,6 +301,14 @@ def _is_directory(text: str) -> bool:
 
 def _open_or_create(directory: Path, configuration: dict[str, str]) -> Ledger:
     return Ledger.open(directory) if (directory / FILE).exists() else Ledger.create(directory, configuration)
+
+
+def _tasks(directory: Path) -> list[TaskRow]:
+    """The tasks that the run in a directory knows, if there is one."""
+    if not (directory / FILE).exists():
+        return []
+    with Ledger.read(directory) as ledger:
+        return ledger.tasks()
 
 
 def _directory_for(name: str) -> Path:

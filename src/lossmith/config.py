@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -63,15 +63,29 @@ class RungsConfig(Settings):
     microtask: MicrotaskConfig | None = MicrotaskConfig()  # can it train a small network? None: not asked
 
 
+# how runs were trained before there was a choice
+ONE_AT_A_TIME = {"way": "processes", "dtype": "float32", "compile": False}
 NO_RUNGS = RungsConfig(duplicates=False, classes=False, microtask=None)  # the method as it was published
 
 
 class ExecutionConfig(Settings):
-    """How evaluations are run."""
+    """How evaluations are run. What is "auto" is measured when a run begins, and then kept until it ends."""
 
-    time_limit: Annotated[float, Field(gt=0)] | None = (
-        None  # seconds per evaluation; None: no limit. A limit that is reached makes the search depend on the machine
-    )
+    # "processes": each worker trains one loss at a time. "fused": each trains several as one network. To rounding, the
+    # results are the same.
+    way: Literal["auto", "processes", "fused"] = "auto"
+    slots: Annotated[int, Field(ge=1, le=1_024)] | None = None  # losses at once in a worker, if fused; None: measured
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of the network's arithmetic
+    compile: Literal["auto"] | bool = "auto"  # the network, by torch.compile
+    # Wall seconds per evaluation; None: no limit. Several losses that train at once share a worker, so each takes
+    # longer. A limit that is reached makes the search depend on the machine.
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_in_processes(self) -> Self:
+        if self.way == "processes" and self.slots not in (None, 1):
+            raise ValueError(f"slots is {self.slots}, but way 'processes' trains one loss at a time: use way 'fused'")
+        return self
 
 
 class RunConfig(Settings):
@@ -126,8 +140,9 @@ def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:
     """The configuration that a ledger stores (`RunConfig.model_dump(mode="json")`)."""
-    # a run from before there were rungs goes on without them
-    return validate(RunConfig, {"rungs": NO_RUNGS.model_dump(mode="json"), **values}, where)
+    # a run from before there were rungs goes on without them, and one from before there was a choice of ways likewise
+    execution = {**ONE_AT_A_TIME, **values.get("execution", {})}
+    return validate(RunConfig, {"rungs": NO_RUNGS.model_dump(mode="json"), **values, "execution": execution}, where)
 
 
 def _presets() -> Any:

@@ -89,6 +89,8 @@ def validate(model: type[S], values: dict[str, Any], where: str) -> S:
         if first["type"] == "model_type":
             message = "expected a group of settings"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if not key:  # settings that do not go together: the message names them
+            raise ConfigError(f"{where}: {message}{more}") from error
         raise ConfigError(f"{where}: setting '{key}': {message}{shown}{more}") from error
 
 

@@ -3,7 +3,7 @@
 Workers are forked from a server process, which imports torch once for all while this process prepares its jobs; the
 server itself runs nothing, since torch's threads would not survive a fork.
 
-Each worker has a pipe of its own, so a worker that is killed takes down its own job and nothing else, and is replaced;
+Each worker has a pipe of its own, so a worker that is killed takes down its own jobs and nothing else, and is replaced;
 only the end of the server ends all of them.
 A worker whose parent disappears ends itself.
 """
@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
@@ -27,11 +24,25 @@ from typing import Any, Self
 
 from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed, Setup
+from lossmith.execution.worker import Message, work
 from lossmith.verdict import Reason
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _START_LIMIT = 600.0  # seconds for a worker to unpack what it needs
+_END_LIMIT = 5.0  # seconds for a worker whose pipe ended to end itself, so that its exit code is its own
 _MAX_STARTS_LOST = 3  # workers in a row that end before they are ready: something is wrong with all of them
+# The share of the time limit by which a worker outlives it that holds several jobs: those that were handed over
+# together are then over the limit together, and not the first of them alone.
+_GRACE = 0.01
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    number: int
+    payload: Any
+    group: Hashable
+    together: int  # jobs of the group that may be in one worker
+    since: float = 0.0  # monotonic seconds at which it was handed over
 
 
 @dataclass(slots=True)
@@ -39,9 +50,15 @@ class _Worker:
     number: int
     process: ForkServerProcess
     pipe: connection.Connection
+    started: float  # monotonic seconds
     ready: bool = False
-    job: int | None = None
-    since: float = 0.0  # monotonic seconds at which it was started, then at which the job was handed over
+    jobs: dict[int, _Job] = field(default_factory=dict)  # that it holds, the one handed over first first
+
+    def takes(self, job: _Job) -> bool:
+        if not self.jobs:
+            return self.ready
+        other = next(iter(self.jobs.values()))
+        return len(self.jobs) < job.together == other.together and other.group == job.group
 
 
 class LocalExecutor:
@@ -57,9 +74,10 @@ class LocalExecutor:
         with _translated(), _without_interrupts():
             forkserver.ensure_running()
         self._workers = workers
+        self._slots = 1
         self._setup: Setup | None = None
         self._time_limit: float | None = None
-        self._queue: deque[tuple[int, Any]] = deque()
+        self._queue: deque[_Job] = deque()
         self._lost_starts = 0
         self._pool: list[_Worker] = []
 
@@ -73,16 +91,36 @@ class LocalExecutor:
     def workers(self) -> int:
         return self._workers
 
-    def begin(self, setup: Setup, time_limit: float | None = None) -> None:
+    @property
+    def capacity(self) -> int:
+        return self._workers * self._slots
+
+    def restrict(self, workers: int) -> None:
+        """Begin with no more than this many workers."""
+        if self._setup is not None:
+            raise RuntimeError("restrict() after begin()")
+        self._workers = min(workers, self._workers)
+
+    def begin(self, setup: Setup, time_limit: float | None = None, slots: int = 1) -> None:
         if self._setup is not None:
             raise RuntimeError("begin() a second time; make a new executor")
-        self._setup, self._time_limit = setup, time_limit
+        if slots < 1:
+            raise ValueError(f"slots is {slots}: expected 1 or more")
+        self._setup, self._time_limit, self._slots = setup, time_limit, slots
         for number in range(self._workers):
             self._pool.append(_start(number, setup))
 
-    def submit(self, job: int, payload: Any) -> None:
-        self._queue.append((job, payload))
+    def submit(self, job: int, payload: Any, group: Hashable = None, together: int | None = None) -> None:
+        together = self._slots if together is None else min(together, self._slots)
+        if together < 1:
+            raise ValueError(f"together is {together}: expected 1 or more")
+        self._queue.append(_Job(job, payload, group, together))
         self._hand_out()
+
+    def recall(self) -> list[int]:
+        numbers = [job.number for job in self._queue]
+        self._queue.clear()
+        return numbers
 
     def wait(self, timeout: float | None = None) -> list[Completed]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -91,7 +129,7 @@ class LocalExecutor:
             self._hand_out()
             if completed or (deadline is not None and time.monotonic() >= deadline):
                 return completed
-            busy = any(worker.job is not None or not worker.ready for worker in self._pool)
+            busy = any(worker.jobs or not worker.ready for worker in self._pool)
             if not busy and not self._queue:
                 return []
             connection.wait(
@@ -108,31 +146,35 @@ class LocalExecutor:
         self._queue.clear()
 
     def _hand_out(self) -> None:
-        for worker in self._pool:
-            if self._queue and worker.ready and worker.job is None:
-                worker.job, payload = self._queue.popleft()
-                worker.since = time.monotonic()
-                with contextlib.suppress(OSError):  # it died just now: `_collect` sees that, and reports the job
-                    worker.pipe.send(payload)
+        """Give the first jobs of the queue to the workers that hold the fewest."""
+        while self._queue:
+            job = self._queue[0]
+            worker = min((w for w in self._pool if w.takes(job)), key=lambda w: len(w.jobs), default=None)
+            if worker is None:
+                return  # none overtakes the first, so a worker that holds another group runs dry and then takes it
+            self._queue.popleft()
+            worker.jobs[job.number] = job
+            job.since = time.monotonic()
+            with contextlib.suppress(OSError):  # it died just now: `_collect` sees that, and reports the job
+                worker.pipe.send((job.number, job.payload))
 
     def _collect(self, worker: _Worker) -> list[Completed]:
         """What `worker` has to say; a lost or overdue one is replaced."""
+        completed: list[Completed] = []
+        alive = worker.process.is_alive()  # first, so that the last words of one that ends meanwhile are heard
         try:
-            if worker.pipe.poll():
+            while worker.pipe.poll():
                 message = worker.pipe.recv()
-                if not worker.ready:
+                if worker.ready:
+                    completed.append(self._end(worker, message))
+                else:
                     self._begin(worker, message)
-                    return []
-                return [self._end(worker, *message)]
-            if worker.process.is_alive():
-                limit = self._time_limit if worker.ready else _START_LIMIT
-                idle = worker.ready and worker.job is None
-                if idle or limit is None or time.monotonic() - worker.since <= limit:
-                    return []
-                return self._replace(worker, Reason.TIME_LIMIT)
-        except (EOFError, OSError):
-            pass  # the pipe ended: the worker is gone
-        return self._replace(worker, Reason.WORKER_LOST)
+        except (EOFError, OSError):  # the pipe ended: the worker is gone, or about to be
+            alive = False
+            worker.process.join(_END_LIMIT)
+        if not alive:
+            return completed + self._replace(worker)
+        return completed + (self._replace(worker, overdue=True) if self._is_overdue(worker) else [])
 
     def _begin(self, worker: _Worker, error: str) -> None:
         if error:
@@ -140,49 +182,72 @@ class LocalExecutor:
         worker.ready = True
         self._lost_starts = 0
 
-    def _end(self, worker: _Worker, result: Any, detail: str) -> Completed:
-        job = worker.job
-        if job is None:
-            raise RuntimeError(f"worker {worker.number} sent a result without a job")
-        worker.job = None
+    def _end(self, worker: _Worker, message: Message) -> Completed:
+        number, result, detail = message
+        job = worker.jobs.pop(number)
         reason = Reason.ERROR if detail else Reason.OK
-        return Completed(job, result, reason, detail, worker.number, time.monotonic() - worker.since)
+        return Completed(number, result, reason, detail, worker.number, time.monotonic() - job.since)
 
-    def _replace(self, worker: _Worker, reason: Reason) -> list[Completed]:
+    def _is_overdue(self, worker: _Worker) -> bool:
+        until = self._until(worker)
+        return until is not None and time.monotonic() >= until
+
+    def _until(self, worker: _Worker) -> float | None:
+        """The monotonic seconds at which the worker is given up; None: never."""
+        if not worker.ready:
+            return worker.started + _START_LIMIT
+        if self._time_limit is None or not worker.jobs:
+            return None
+        grace = _GRACE if len(worker.jobs) > 1 else 0.0
+        return next(iter(worker.jobs.values())).since + self._time_limit * (1 + grace)
+
+    def _replace(self, worker: _Worker, *, overdue: bool = False) -> list[Completed]:
+        """End a worker that is lost or `overdue`, and start another in its place."""
+        now = time.monotonic()
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
+        code = worker.process.exitcode
         if not worker.ready:
             self._lost_starts += 1
             if self._lost_starts >= _MAX_STARTS_LOST:
                 raise LossmithError(
-                    f"{_MAX_STARTS_LOST} workers in a row ended while starting (exit code {worker.process.exitcode});"
+                    f"{_MAX_STARTS_LOST} workers in a row ended while starting (exit code {code});"
                     " is there enough memory? try fewer workers"
                 )
         if self._setup is not None:
             self._pool[worker.number] = _start(worker.number, self._setup)
-        if worker.job is None:
-            return []
-        detail = f"worker process ended with exit code {worker.process.exitcode}"
-        return [Completed(worker.job, None, reason, detail, worker.number, time.monotonic() - worker.since)]
+        ended = list(worker.jobs.values())
+        detail = f"worker process ended with exit code {code}"
+        if overdue and self._time_limit is not None:
+            innocent = [job for job in ended if now - job.since < self._time_limit]
+            self._queue.extendleft(reversed(innocent))  # ended for another's sake: once more, before all others
+            return [
+                Completed(job.number, None, Reason.TIME_LIMIT, detail, worker.number, now - job.since)
+                for job in ended
+                if job not in innocent
+            ]
+        return [
+            Completed(
+                job.number, None, Reason.WORKER_LOST, detail, worker.number, now - job.since, len(ended) - 1, code
+            )
+            for job in ended
+        ]
 
     def _patience(self, deadline: float | None) -> float | None:
         """Seconds to sleep at most: until the deadline, or until the first worker is overdue."""
-        now = time.monotonic()
-        times = [] if deadline is None else [deadline]
-        if self._time_limit is not None:
-            times += [worker.since + self._time_limit for worker in self._pool if worker.job is not None]
-        times += [worker.since + _START_LIMIT for worker in self._pool if not worker.ready]
-        return max(0.0, min(times) - now) if times else None
+        times = [deadline, *(self._until(worker) for worker in self._pool)]
+        known = [moment for moment in times if moment is not None]
+        return max(0.0, min(known) - time.monotonic()) if known else None
 
 
 def _start(number: int, setup: Setup) -> _Worker:
     with _translated(), _without_interrupts():
         ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
+        process = _CONTEXT.Process(target=work, args=(theirs, setup), daemon=True, name=f"lossmith-{number}")
         process.start()
     theirs.close()  # so that the pipe ends when the worker does
-    return _Worker(number, process, ours, since=time.monotonic())
+    return _Worker(number, process, ours, time.monotonic())
 
 
 @contextlib.contextmanager
@@ -209,34 +274,3 @@ def _translated() -> Iterator[None]:
             f"cannot start workers: {error or type(error).__name__}; is there enough memory, and is TMPDIR a short path"
             " that can be written?"
         ) from error
-
-
-def _work(pipe: connection.Connection, setup: Setup) -> None:
-    """The life of a worker process."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        import torch  # noqa: PLC0415 - only a worker needs it here
-
-        torch.set_num_threads(1)
-        function = setup()
-    except Exception as error:  # whatever it is, the parent must hear of it
-        pipe.send(f"{type(error).__name__}: {error}")
-        return
-    pipe.send("")
-    while True:
-        try:
-            payload = pipe.recv()
-        except EOFError:
-            return
-        try:
-            message = (function(payload), "")
-        except Exception:  # a bug in one job must not end the search; its text is recorded
-            message = (None, traceback.format_exc(limit=-6))
-        pipe.send(message)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)

@@ -23,6 +23,7 @@ from lossmith.ledger.rows import (
     TaskRow,
     read_candidate,
     read_evaluation,
+    read_task,
 )
 from lossmith.ledger.schema import FILE, LOCK, NEW, SCHEMA
 from lossmith.verdict import Reason
@@ -132,8 +133,15 @@ class Ledger:
         self._began = began
         return self._session or 0
 
-    def add_task(self, task_id: str, name: str, configuration: Mapping[str, Any], data_checksum: str) -> None:
-        """Note a task and what its data holds.
+    def add_task(
+        self,
+        task_id: str,
+        name: str,
+        configuration: Mapping[str, Any],
+        data_checksum: str,
+        plan: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note a task, what its data holds, and how its losses are trained; of a task that is known, nothing changes.
 
         Raises:
             RunError: the task is known with other data: the data set changed since the run began.
@@ -141,13 +149,18 @@ class Ledger:
         known = self._one_or_none("SELECT data_checksum FROM tasks WHERE task_id = ?", task_id)
         if known is None:
             with self._write() as connection:
-                row = (task_id, name, json.dumps(configuration), data_checksum)
-                connection.execute("INSERT INTO tasks VALUES (?, ?, ?, ?)", row)
+                row = (task_id, name, json.dumps(configuration), data_checksum, json.dumps(plan) if plan else None)
+                connection.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?)", row)
         elif known[0] != data_checksum:
             raise RunError(
                 f"{self.directory}: the data of task '{name}' changed since this run began (checksum {known[0]}, now"
                 f" {data_checksum}); restore the data, or start a new run"
             )
+
+    def set_plan(self, task_id: str, plan: Mapping[str, Any]) -> None:
+        """Note that the losses of a known task are trained in another way from now on."""
+        with self._write() as connection:
+            connection.execute("UPDATE tasks SET plan = ? WHERE task_id = ?", (json.dumps(plan), task_id))
 
     def add_candidate(self, loss: LossRow, candidate: CandidateRow) -> None:
         """Record that a candidate was asked; `asked` and `told` of the row are set here."""
@@ -293,7 +306,7 @@ class Ledger:
         return LossRow(key, row[0], None if row[1] is None else bool(row[1]))
 
     def tasks(self) -> list[TaskRow]:
-        return [TaskRow(i, name, json.loads(text), c) for i, name, text, c in self._all("SELECT * FROM tasks")]
+        return [read_task(row) for row in self._all("SELECT * FROM tasks")]
 
     def sessions(self) -> list[SessionRow]:
         rows = self._all("SELECT id, command, started, seconds, workers, versions FROM sessions ORDER BY id")

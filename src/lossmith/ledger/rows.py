@@ -67,6 +67,7 @@ class TaskRow:
     name: str
     configuration: dict[str, Any]
     data_checksum: str
+    plan: dict[str, Any] | None = None  # of `lossmith.train.plan.Plan`; None: one loss at a time, in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,13 @@ class SessionRow:
     seconds: float
     workers: int
     versions: dict[str, str]
+
+
+def read_task(row: tuple[Any, ...]) -> TaskRow:
+    """The record of a row of `tasks`, in the order of its columns."""
+    task_id, name, configuration, checksum, *later = row
+    plan = later[0] if later else None  # schemas 1 and 2, opened to read
+    return TaskRow(task_id, name, json.loads(configuration), checksum, json.loads(plan) if plan else None)
 
 
 def read_evaluation(row: tuple[Any, ...]) -> EvaluationRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 FILE = "ledger.sqlite"
 LOCK = "lock"
 NEW = FILE + ".new"  # while it is being made
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x4C6F5353  # "LoSS": tells a ledger from any other SQLite file
 
 SCHEMA = f"""
@@ -27,7 +27,8 @@ CREATE TABLE tasks (
     task_id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     configuration TEXT NOT NULL,        -- JSON of TaskConfig
-    data_checksum TEXT NOT NULL
+    data_checksum TEXT NOT NULL,
+    plan TEXT                           -- JSON of Plan: how its losses are trained; NULL: one at a time, in float32
 ) STRICT;
 CREATE TABLE losses (
     key TEXT PRIMARY KEY,               -- of the expression; 'zoo:...' for a loss of the zoo
@@ -80,4 +81,7 @@ CREATE TABLE comparisons (
 """
 
 # What makes a ledger of version N one of version N + 1, without touching what it holds.
-MIGRATIONS = {1: "ALTER TABLE candidates ADD COLUMN rung_seconds TEXT NOT NULL DEFAULT '{}'"}
+MIGRATIONS = {
+    1: "ALTER TABLE candidates ADD COLUMN rung_seconds TEXT NOT NULL DEFAULT '{}'",
+    2: "ALTER TABLE tasks ADD COLUMN plan TEXT",
+}

@@ -139,6 +139,24 @@ class ComparisonProgress(_Display):
         return f"{words.duration(elapsed / self._done * (self._total - self._done))} left"
 
 
+class DecodingProgress(_Display):
+    """The progress of decoding images; pass `update` to `lossmith.train.data.load_dataset`."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._done, self._total = 0, 0
+
+    def update(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self._changed()
+
+    def _drawing(self) -> RenderableType:
+        return _bar("decoding images", self._done, self._total, f"{self._done:,}/{self._total:,}")
+
+    def _line(self) -> str:
+        return f"decoding images {self._done}/{self._total}"
+
+
 class DownloadProgress(_Display):
     """The progress of a download; pass `update` to `lossmith.train.data.fetch_fashion_mnist`."""
 

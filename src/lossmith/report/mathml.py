@@ -10,7 +10,7 @@ from lossmith.losses.build import loss as build_loss
 from lossmith.losses.module import Loss
 from lossmith.losses.zoo import ZOO as PUBLISHED
 from lossmith.report.markup import Html
-from lossmith.search.evaluation import ZOO
+from lossmith.search.serving import ZOO
 from lossmith.space.expression import Expression
 
 _LONGEST = 3_000  # characters of LaTeX; longer ones nobody reads, and the text formula stands beside it

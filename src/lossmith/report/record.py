@@ -12,8 +12,8 @@ from lossmith.ledger import FILE, CandidateRow, EvaluationRow, LossRow
 from lossmith.losses.zoo.templates import cross_entropy
 from lossmith.report.snapshot import Snapshot
 from lossmith.search.best import of_search, ranked
-from lossmith.search.evaluation import ZOO
 from lossmith.search.evolution import Stage
+from lossmith.search.serving import ZOO
 from lossmith.space.expression import Expression
 from lossmith.verdict import Reason
 

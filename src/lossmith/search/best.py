@@ -9,8 +9,8 @@ from pathlib import Path
 from lossmith.config import RunConfig
 from lossmith.files import write_atomically
 from lossmith.ledger import EvaluationRow, Ledger, LossRow
-from lossmith.search.evaluation import ZOO
 from lossmith.search.seeds import training_seed
+from lossmith.search.serving import ZOO
 from lossmith.space.expression import Expression
 
 FILE = "best.json"

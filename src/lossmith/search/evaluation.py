@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from lossmith.errors import LossmithError
 from lossmith.execution.base import Completed, Executor
 from lossmith.ledger import EvaluationKey, EvaluationRow, Ledger, LossRow
-from lossmith.losses.build import loss as build_loss
 from lossmith.losses.module import Loss
 from lossmith.losses.zoo import ZOO as PUBLISHED
+from lossmith.search.serving import ZOO, EvaluationJob, EvaluationSetup, FailedTogether, Split
 from lossmith.space.expression import Expression
-from lossmith.train.data import Dataset, load_dataset
-from lossmith.train.engine import train
+from lossmith.train.data import Dataset, keep_splits, load_dataset
+from lossmith.train.plan import Plan
 from lossmith.train.result import TrainingResult
 from lossmith.train.task import TaskConfig
 from lossmith.verdict import Reason
 
-Split = Literal["validation", "test"]
-ZOO = "zoo:"  # starts the key of a loss of the zoo
 _MAX_LOST = 3  # workers that one evaluation may lose before it is recorded as failed
 _MAX_ERRORS = 3  # unexpected errors in a row that are taken for the machine's or the program's fault, not the losses'
 
@@ -44,45 +43,13 @@ def published_row(loss: Loss) -> LossRow | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationJob:
-    """What a worker is sent: plain data."""
-
-    loss: LossRow
-    task: str  # task_id
-    seed: int
-    split: Split
-
-
-@dataclass(frozen=True)
-class EvaluationSetup:
-    """What each worker is sent once: the tasks and their data."""
-
-    tasks: dict[str, TaskConfig]  # by task_id
-    datasets: dict[str, str]  # task_id -> key of `data`
-    data: dict[str, bytes]  # pickled by this process, so that no shared memory is needed
-    checksums: dict[str, str]  # task_id -> checksum of its data
-    classes: dict[str, int]  # task_id -> number of classes
-
-    def __call__(self) -> Callable[[EvaluationJob], TrainingResult]:
-        data = {key: pickle.loads(content) for key, content in self.data.items()}  # noqa: S301 - our own, of `prepare`
-
-        def evaluate(job: EvaluationJob) -> TrainingResult:
-            source = job.loss
-            zoo = source.key.startswith(ZOO)
-            loss = (
-                build_loss(source.formula)
-                if zoo
-                else build_loss(Expression.from_text(source.formula), flip=source.flip)
-            )
-            dataset = data[self.datasets[job.task]]
-            return train(self.tasks[job.task], dataset, loss, job.seed, score_split=job.split)
-
-        return evaluate
-
-
-def prepare(tasks: Iterable[TaskConfig]) -> EvaluationSetup:
-    """Load the data of `tasks`, once where they share it.
+def prepare(
+    tasks: Iterable[TaskConfig],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> EvaluationSetup:
+    """Load the data of `tasks`, once where they share it; `progress` and `notice` are for `load_dataset`.
 
     Raises:
         DataError: the data is missing, damaged, or does not fit.
@@ -93,7 +60,7 @@ def prepare(tasks: Iterable[TaskConfig]) -> EvaluationSetup:
     for task in tasks:
         source = task.data.digest()
         if source not in loaded:
-            loaded[source] = load_dataset(task.data)
+            loaded[source] = load_dataset(task.data, progress=progress, notice=notice)
         configs[task.task_id] = task
         datasets[task.task_id] = source
     checksums = {task: loaded[source].checksum for task, source in datasets.items()}
@@ -103,13 +70,15 @@ def prepare(tasks: Iterable[TaskConfig]) -> EvaluationSetup:
 
 
 def register(setup: EvaluationSetup, ledger: Ledger) -> None:
-    """Note the tasks of a setup in the ledger.
+    """Note the tasks of a setup in the ledger, and their splits beside it.
 
     Raises:
-        RunError: a task's data is not what the run began with.
+        RunError: a task's data or splits are not what the run began with.
     """
     for key, task in setup.tasks.items():
-        ledger.add_task(key, task.name, task.model_dump(mode="json"), setup.checksums[key])
+        plan = asdict(setup.plans[key]) if key in setup.plans else None
+        ledger.add_task(key, task.name, task.model_dump(mode="json"), setup.checksums[key], plan)
+        keep_splits(setup.dataset(key), ledger.directory / f"splits-{key}.npz", task.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +91,28 @@ class Answer:
 
 
 class Evaluations:
-    """Requests for evaluations, answered from the ledger where it has them, by the executor where it has not."""
+    """Requests for evaluations, answered from the ledger where it has them, by the executor where it has not.
 
-    def __init__(self, ledger: Ledger, executor: Executor) -> None:
+    Several are trained at once in one worker. Where that fails as a whole, none of them is blamed: those that may be
+    to blame are run again, each in a worker of its own, and where memory was short, fewer at once from then on.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        executor: Executor,
+        plans: Mapping[str, Plan] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`plans` are of the tasks, by task_id; `say` is given what a person should know, a line at a time."""
         self._ledger = ledger
         self._executor = executor
+        self._plans = dict(plans or {})
+        self._say = say
         self._answered: list[Answer] = []
         self._tickets: dict[EvaluationKey, list[int]] = defaultdict(list)  # of the evaluations that run
         self._jobs: dict[int, EvaluationJob] = {}
-        self._lost: dict[EvaluationKey, int] = defaultdict(int)
+        self._lost: dict[EvaluationKey, int] = defaultdict(int)  # workers that it alone can have ended
         self._errors = 0  # in a row
         self._held: list[Completed] = []  # errors that are not recorded yet
         self._next_job = 0
@@ -144,7 +126,7 @@ class Evaluations:
             self._answered.append(Answer(ticket, row, reused=True))
         else:
             self._tickets[key].append(ticket)
-            self._submit(EvaluationJob(loss, task, seed, split))
+            self._submit(EvaluationJob(loss, task, seed, split, self._slots(task)))
 
     def wait(self, timeout: float | None = None) -> list[Answer]:
         """The answers that are new, each recorded in the ledger; waits for one, up to `timeout` seconds.
@@ -153,25 +135,58 @@ class Evaluations:
             LossmithError: several evaluations in a row raised an unexpected error. An error is not recorded while
                 others still run, so most of them are run again once the fault is mended and the work resumed.
         """
+        again: list[EvaluationJob] = []
         for completed in self._executor.wait(0.0 if self._answered else timeout):
-            self._record(completed)
+            job = self._once_more(completed)
+            if job is None:
+                self._record(completed)
+            else:
+                del self._jobs[completed.job]
+                again.append(job)
+        if again:  # before those that wait, which may have to be fewer at once, too
+            again += [self._jobs.pop(number) for number in self._executor.recall()]
+            for job in again:
+                self._submit(replace(job, slots=min(job.slots, self._slots(job.task))))
         answered, self._answered = self._answered, []
         return answered
 
+    def _slots(self, task: str) -> int:
+        return self._plans[task].slots if task in self._plans else 1
+
     def _submit(self, job: EvaluationJob) -> None:
         self._jobs[self._next_job] = job
-        self._executor.submit(self._next_job, job)
+        self._executor.submit(self._next_job, job, (job.task, job.slots), job.slots)
         self._next_job += 1
 
+    def _once_more(self, completed: Completed) -> EvaluationJob | None:
+        """How a job that ended is to be run again; None where what it ended with is its own."""
+        job, result = self._jobs[completed.job], completed.result
+        if isinstance(result, FailedTogether):
+            if result.out_of_memory:
+                self._halve(job, "out of memory")
+                if not result.own:
+                    return replace(job, slots=self._slots(job.task))
+            return replace(job, slots=1)
+        if completed.reason is not Reason.WORKER_LOST:
+            return None
+        if completed.beside == 0:  # likelier the machine's doing than the loss's, the first times
+            self._lost[_key(job)] += 1
+            if self._lost[_key(job)] == _MAX_LOST:
+                return None
+        if completed.exit_code == -signal.SIGKILL and job.slots > 1:
+            self._halve(job, "a process was killed, maybe for want of memory,")
+        return replace(job, slots=1)
+
+    def _halve(self, job: EvaluationJob, why: str) -> None:
+        """From now on, train half as many losses of the job's task at once as when it failed."""
+        slots = job.slots // 2
+        if slots >= self._slots(job.task):
+            return  # others that failed with it were here before
+        plan = self._plans[job.task] = replace(self._plans[job.task], slots=slots)
+        self._ledger.set_plan(job.task, asdict(plan))
+        self._say(f"{why} with {job.slots} losses at once in a process; going on with {slots}")
+
     def _record(self, completed: Completed) -> None:
-        job = self._jobs[completed.job]
-        if completed.reason is Reason.WORKER_LOST:
-            key = _key(job)
-            self._lost[key] += 1
-            if self._lost[key] < _MAX_LOST:  # likelier the machine's doing than the loss's
-                del self._jobs[completed.job]
-                self._submit(job)
-                return
         self._errors = self._errors + 1 if completed.reason is Reason.ERROR else 0
         self._held.append(completed)
         if self._errors:

@@ -15,10 +15,11 @@ from lossmith.config import RunConfig
 from lossmith.execution.base import Executor
 from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
 from lossmith.search.best import of_search
-from lossmith.search.evaluation import Answer, Evaluations, EvaluationSetup, expression_row, register, zoo_row
+from lossmith.search.evaluation import Answer, Evaluations, expression_row, register, zoo_row
 from lossmith.search.evolution import Abandoned, Candidate, Event, Evolution, Outcome, Stage
 from lossmith.search.rungs.rungs import Rungs
 from lossmith.search.seeds import training_seed
+from lossmith.search.serving import EvaluationSetup
 from lossmith.search.threads import one_thread
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome
@@ -54,17 +55,18 @@ def search(
     executor: Executor,
     update: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Progress:
     """Run the search of `config` from where `ledger` has it to its end, or until `should_stop`.
 
-    `setup` is what `prepare` gives for the configuration's two tasks. `executor` is begun here, and closed by whoever
-    made it.
+    `setup` is what `planned` gives for the configuration's two tasks. `executor` is begun here, and closed by whoever
+    made it. `say` is given what a person should know, a line at a time.
 
     Raises:
         RunError, SearchError: see `register` and `Evolution`; everything finished is in the ledger.
     """
     with one_thread():
-        return _search(ledger, config, setup, executor, update, should_stop)
+        return _search(ledger, config, setup, executor, update, should_stop, say)
 
 
 def _search(
@@ -74,6 +76,7 @@ def _search(
     executor: Executor,
     update: Callable[[Progress], None],
     should_stop: Callable[[], bool],
+    say: Callable[[str], None],
 ) -> Progress:
     register(setup, ledger)
     rungs = Rungs(config.rungs, setup.classes[config.task.task_id])
@@ -83,8 +86,9 @@ def _search(
     meter = _Meter(config, evolution, ledger, total, update)
     if evolution.done:
         return meter.progress
-    executor.begin(setup, config.execution.time_limit)
-    _loop(ledger, config, evolution, Evaluations(ledger, executor), meter, should_stop)
+    executor.begin(setup, config.execution.time_limit, setup.slots)
+    evaluations = Evaluations(ledger, executor, setup.plans, say)
+    _loop(ledger, config, evolution, evaluations, executor.capacity, meter, should_stop)
     return meter.progress
 
 
@@ -93,12 +97,14 @@ def _loop(
     config: RunConfig,
     evolution: Evolution,
     evaluations: Evaluations,
+    capacity: int,
     meter: _Meter,
     should_stop: Callable[[], bool],
 ) -> None:
     seed = training_seed(config.seed)
     waiting = {candidate.number: candidate for candidate in evolution.waiting()}  # in the order of asking
     finished: dict[int, EvaluationRow] = {}  # not told yet
+    reference: bool | None = None  # whether cross-entropy's evaluation is there; None: not asked for yet
 
     def request(candidate: Candidate) -> None:
         task = config.screening if candidate.stage is Stage.SCREENING else config.task
@@ -106,12 +112,25 @@ def _loop(
         loss = expression_row(individual.expression, individual.flip)
         evaluations.request(candidate.number, loss, task.task_id, seed)
 
-    # what every fitness is seen beside; no part of the evolution
-    evaluations.request(_REFERENCE, zoo_row("cross_entropy"), config.task.task_id, seed)
+    def collect(timeout: float) -> None:
+        nonlocal reference
+        for answer in evaluations.wait(timeout):
+            if answer.ticket == _REFERENCE:
+                reference = True
+            else:
+                finished[answer.ticket] = answer.row
+                meter.finished(answer)
+
     for candidate in waiting.values():
         request(candidate)
-    while not evolution.done and not should_stop():
-        while len(waiting) < config.search.in_flight:
+    while not (evolution.done and reference) and not should_stop():
+        if reference is None and evolution.stage is not Stage.SCREENING:
+            # what every fitness is seen beside; no part of the evolution
+            evaluations.request(_REFERENCE, zoo_row("cross_entropy"), config.task.task_id, seed)
+            reference = False
+        while len(waiting) < _most_waiting(config, evolution.stage, capacity):
+            if should_stop():
+                return  # before anything is told: that comes when as many wait as may
             candidate = evolution.ask()
             for abandoned in evolution.take_abandoned():
                 ledger.add_abandoned(abandoned.iteration)
@@ -121,19 +140,28 @@ def _loop(
             ledger.add_candidate(loss, candidate_row(candidate))
             waiting[candidate.number] = candidate
             request(candidate)
+            collect(0.0)  # asking takes time, in which workers end what they hold
+            meter.tick()
         tellable = waiting if not config.search.deterministic else list(waiting)[:1]  # the first asked first
         number = next((number for number in tellable if number in finished), None)
         if number is None:
-            for answer in evaluations.wait(_POLL) if waiting else ():
-                if answer.ticket != _REFERENCE:
-                    finished[answer.ticket] = answer.row
-                    meter.finished(answer)
+            collect(_POLL)
         else:  # one at a time: asking again comes after each tell, whether the next outcome is there already or not
             row = finished.pop(number)
             del waiting[number]
             ledger.tell(number, row.id)
             evolution.tell(number, _outcome(row))
         meter.tick()
+
+
+def _most_waiting(config: RunConfig, stage: Stage, capacity: int) -> int:
+    """How many candidates may wait for their outcome at once.
+
+    What the first two stages ask for depends on no outcome of the same stage, so as many may wait as keep all workers
+    busy. In the evolution stage the number decides which members a parent is chosen from.
+    """
+    in_flight = config.search.in_flight
+    return in_flight if stage is Stage.EVOLUTION else max(in_flight, 2 * capacity)
 
 
 def _events(ledger: Ledger) -> Iterator[Event]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lossmith.ledger import EvaluationRow, LossRow
-from lossmith.search.evaluation import Split
+from lossmith.search.serving import Split
 from lossmith.study.statistics import CONFIDENCE, PairedDifference, holm, paired_difference
 from lossmith.train.task import TaskConfig
 

@@ -1,0 +1,1 @@
+"""How fast the engine trains losses on this machine: `lossmith bench engine`."""
