@@ -2,21 +2,23 @@
 
     python benchmarks/ways_agree.py TASK [--data PATH] [--steps N] [--seeds N] [--ways plain,processes,fused] [--out FILE]
 
-The plain way is what one writes without Lossmith: torch's own data order, layout and loss, and no part of the engine
-but the network and the data. So its seeds mean other draws, and only the distribution over seeds can agree; the other
-two ways draw the same.
+The plain way is what one writes without Lossmith: torch's own layout, loss and optimizer, and no part of the engine but
+the network, the data, and the random draws of a seed (initial weights, order of the images, dropout). With those equal,
+the ways differ by rounding alone, which training then spreads.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from lossmith.train.batches import Seeds, generator
 from lossmith.train.data import Dataset, load_dataset
 from lossmith.train.engine import Job, run
 from lossmith.train.models import build_model
@@ -28,22 +30,21 @@ from lossmith.train.task import AugmentConfig, TaskConfig, load_task
 
 def plain(task: TaskConfig, dataset: Dataset, seed: int) -> float:
     """Test accuracy of a plain loop."""
-    generator = torch.Generator().manual_seed(1000 + seed)
+    seeds = Seeds.of(seed)
     model = build_model(
         task.model,
         in_channels=dataset.image_shape[0],
         num_classes=dataset.num_classes,
-        generator=generator,
-        dropout_generator=torch.Generator().manual_seed(2000 + seed),
+        generator=generator(seeds.weights),
+        dropout_generator=generator(seeds.dropout),
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=task.optimizer.learning_rate, eps=task.optimizer.eps)
     criterion = nn.CrossEntropyLoss()
     rates = learning_rates(task.optimizer.learning_rate, task.steps, task.schedule)
-    order = torch.empty(0, dtype=torch.int64)
-    for step in range(task.steps):
-        if len(order) < task.batch_size:
-            order = torch.randperm(len(dataset.train), generator=generator)
-        chosen, order = order[: task.batch_size], order[task.batch_size :]
+    draws = generator(seeds.order)
+    passes = math.ceil(task.steps * task.batch_size / len(dataset.train))
+    order = torch.cat([torch.randperm(len(dataset.train), generator=draws) for _ in range(passes)])
+    for step, chosen in enumerate(order.split(task.batch_size)[: task.steps]):
         images = dataset.train.take(chosen).float() / 255
         loss = criterion(model(images), dataset.train.labels[chosen])
         optimizer.zero_grad()

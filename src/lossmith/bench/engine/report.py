@@ -1,0 +1,142 @@
+"""What `lossmith bench engine` prints and writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lossmith.bench.engine.data import find_task, images_of
+from lossmith.bench.engine.measure import Options, measure, plan_name
+from lossmith.bench.engine.result import EngineResult
+from lossmith.files import write_atomically
+from lossmith.report.live import DecodingProgress
+
+FORMAT = 1  # of the JSON
+
+
+def run(console: Console, *, task: str, data: Path | None, synthetic: bool, quick: bool, out: Path | None) -> None:
+    """Measure and print; some minutes, `quick` about half a minute.
+
+    Args:
+        console: where to print.
+        task: a preset's name or a YAML file.
+        data: where its data is, if the task does not say.
+        synthetic: random images instead.
+        quick: shorter, once, fewer ways.
+        out: the file that takes everything as JSON.
+
+    Raises:
+        LossmithError: no such task or data, or a measuring process failed.
+    """
+    config = find_task(task, data, synthetic=synthetic)
+    with DecodingProgress(console) as display:
+        dataset = images_of(config, synthetic=synthetic, progress=display.update)
+    if synthetic:
+        console.print("random images: what follows tells speed alone, nothing about accuracy")
+    with console.status("") as status:
+
+        def show(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:
+                console.print(f"measuring: {text}", markup=False)
+
+        found = measure(config, dataset, Options(quick=quick, synthetic=synthetic), show)
+    print_result(console, found)
+    if out is not None:
+        write_atomically(out, json.dumps({"format": FORMAT, **asdict(found)}, indent=1) + "\n")
+        console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def print_result(console: Console, found: EngineResult) -> None:
+    """The tables."""
+    console.print(
+        f"task '{found.task}' ({found.data}), {found.machine}, {found.cores} cores, torch {found.torch}\n"
+        f"a step of one candidate: {found.flops_per_step / 1e6:,.1f} million floating-point operations (two for each"
+        f" multiply-add), about {found.bytes_per_step / 1e6:,.1f} MB moved if no cache helped (estimate)",
+        markup=False,
+    )
+    for limit in found.limits:
+        threads = "1 thread" if limit.processes == 1 else f"{limit.processes} processes of one thread at once"
+        console.print(
+            f"limits of {threads}: {limit.arithmetic / 1e9:.0f} GFLOP/s (float32 matrix product),"
+            f" {limit.bandwidth / 1e9:.1f} GB/s (triad)",
+            markup=False,
+        )
+    for table in (_ways(found), _shares(found), _memory(found)):
+        console.print(table)
+    console.print(_rest(found), markup=False)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _ways(found: EngineResult) -> Table:
+    images = ", random images: speed only" if found.synthetic else ""
+    columns = ("candidate-steps/s", "ratio", "evaluations/h", "arithmetic", "bandwidth")
+    table = _table(f"Ways of training{images}; one thread where no other number is named", "way", *columns)
+    for way in found.ways:
+        table.add_row(
+            way.name,
+            f"{way.rate:,.1f}",
+            f"{way.ratio:.2f}",
+            f"{way.evaluations_per_hour:,.0f}",
+            f"{way.arithmetic:.0%}",
+            f"{way.bandwidth:.0%}",
+        )
+    table.caption = (
+        "medians; ratio: to the first line; evaluations of all steps, none ended early; arithmetic, bandwidth: shares"
+        " of the limits of as many threads, bandwidth by the estimate (a network that fits in the caches can exceed 100%)"
+    )
+    return table
+
+
+def _shares(found: EngineResult) -> Table:
+    parts = list(found.shares[0].parts)
+    table = _table(f"Where the time goes: {found.best}", "loss", "ms a candidate-step", *parts)
+    for share in found.shares:
+        shown = (f"{share.parts[part]:.0%}" for part in parts)
+        table.add_row(share.loss, f"{share.milliseconds:.3f}", *shown)
+    table.caption = (
+        "milliseconds of one core; data: gathering, augmentation, scaling; loss: value and gradient on the logits"
+    )
+    return table
+
+
+def _memory(found: EngineResult) -> Table:
+    table = _table("Memory of one process", "way", "MiB before", "MiB more at its peak", "MiB a loss")
+    for memory in found.memory:
+        each = memory.peak / memory.plan.slots
+        table.add_row(plan_name(memory.plan), f"{memory.base:.0f}", f"{memory.peak:.0f}", f"{each:.1f}")
+    table.caption = "before: a new process with its imports and the data"
+    return table
+
+
+def _rest(found: EngineResult) -> str:
+    lines: list[str] = []
+    if found.plain_evaluation is not None:
+        hourly = 3600.0 / found.plain_evaluation
+        lines.append(f"a whole evaluation in plain PyTorch took {found.plain_evaluation:.2f} s: {hourly:,.0f} an hour")
+    if found.best_evaluations_per_hour is not None:
+        lines.append(f"whole evaluations, {found.best}: {found.best_evaluations_per_hour:,.0f} an hour")
+    if found.compile_seconds is not None:
+        lines.append(f"compiling took {found.compile_seconds:.0f} s before the first step")
+    best = next(way for way in found.ways if way.name == found.best)
+    evaluation = 3600.0 * best.processes * best.threads / best.evaluations_per_hour  # seconds of a core
+    for stage, seconds in found.search_seconds.items():
+        share = seconds / (seconds + evaluation)
+        lines.append(
+            f"the search's own work, {stage}: {1e3 * seconds:.0f} ms of a core a candidate, {share:.1%} of all beside"
+            f" its evaluation (the ledger's writes not counted)"
+        )
+    return "\n".join(lines)
