@@ -1,6 +1,6 @@
 """Cross-entropy trained in three ways: by hand in plain PyTorch, one at a time by the engine, and fused.
 
-    python benchmarks/ways_agree.py TASK [--data PATH] [--steps N] [--seeds N] [--ways plain,processes,fused] [--out FILE]
+    python benchmarks/ways_agree.py TASK [--data PATH] [--steps N] [--seeds N] [--ways plain,processes,fused]
 
 The plain way is what one writes without Lossmith: torch's own layout, loss and optimizer, and no part of the engine but
 the network, the data, and the random draws of a seed (initial weights, order of the images, dropout). With those equal,

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Hashable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,20 @@ import pytest
 from lossmith.config import RunConfig, load_preset
 from lossmith.execution.base import Completed, Setup
 from lossmith.ledger import Ledger
+from lossmith.search.evaluation import prepare
 from lossmith.search.run import search
 from lossmith.search.serving import EvaluationJob, EvaluationSetup
 from lossmith.train.plan import Plan
 from lossmith.train.result import TrainingResult
 from lossmith.verdict import Reason
 
-SETTINGS = ["search.initial=20", "search.population=5", "search.iterations=15", "search.in_flight=3"]
+SETTINGS = [  # the micro-task takes most of the time, and is not what is looked at
+    "search.initial=20",
+    "search.population=5",
+    "search.iterations=15",
+    "search.in_flight=3",
+    "rungs.microtask=null",
+]
 
 
 class Imagined:
@@ -30,7 +38,6 @@ class Imagined:
 
     def __init__(self, capacity: int, seed: int) -> None:
         self.capacity = capacity
-        self.most: dict[str, int] = {}  # by task: that waited at once, in workers and before them
         self._jobs: list[tuple[int, EvaluationJob]] = []
         self._rng = random.Random(seed)  # noqa: S311 - an order, no secret
 
@@ -39,8 +46,6 @@ class Imagined:
 
     def submit(self, job: int, payload: EvaluationJob, group: Hashable = None, together: int | None = None) -> None:
         self._jobs.append((job, payload))
-        waiting = sum(other.task == payload.task and not other.loss.flip is None for _, other in self._jobs)
-        self.most[payload.task] = max(self.most.get(payload.task, 0), waiting)
 
     def recall(self) -> list[int]:
         raise AssertionError("nothing is lost")
@@ -58,21 +63,13 @@ class Imagined:
 
 
 def setup_of(config: RunConfig) -> EvaluationSetup:
-    tasks = {task.task_id: task for task in (config.screening, config.task)}
-    return EvaluationSetup(
-        tasks=tasks,
-        datasets=dict.fromkeys(tasks, "data"),
-        data={},
-        checksums=dict.fromkeys(tasks, "checksum"),
-        classes=dict.fromkeys(tasks, 10),
-        plans=dict.fromkeys(tasks, Plan("fused", slots=4)),
-    )
+    setup = prepare((config.screening, config.task))
+    return replace(setup, plans=dict.fromkeys(setup.tasks, Plan("fused", slots=4)))
 
 
-def run(directory: Path, capacity: int, seed: int, *settings: str, stop_after: int | None = None) -> Imagined:
+def run(directory: Path, capacity: int, seed: int, *settings: str, stop_after: int | None = None) -> None:
     """Search to the end, or until it was asked so often whether it should stop, and then to the end."""
     config = load_preset("smoke", [*SETTINGS, *settings])
-    executor = Imagined(capacity, seed)
     create = not (directory / "lock").exists()
     with Ledger.create(directory, config.model_dump(mode="json")) if create else Ledger.open(directory) as ledger:
         ledger.begin_session("test", 1, {}, time.monotonic())
@@ -81,10 +78,9 @@ def run(directory: Path, capacity: int, seed: int, *settings: str, stop_after: i
             ledger,
             config,
             setup_of(config),
-            executor=executor,
+            executor=Imagined(capacity, seed),
             should_stop=lambda: stop_after is not None and next(asked) >= stop_after,
         )
-    return executor
 
 
 def candidates(directory: Path) -> list[Any]:
@@ -98,6 +94,14 @@ def candidates(directory: Path) -> list[Any]:
         ]
 
 
+def most_waiting(directory: Path, stage: str) -> int:
+    """The most candidates of a stage that had been asked for and not told."""
+    with Ledger.read(directory) as ledger:
+        rows = [row for row in ledger.candidates() if row.stage == stage]
+    places = sorted([(row.asked, 1) for row in rows] + [(row.told or 0, -1) for row in rows])
+    return max(accumulate(change for _, change in places))
+
+
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "narrow"
@@ -107,17 +111,23 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("capacity", [2, 8, 64])
 def test_the_search_is_the_same_however_many_train_at_once(narrow: Path, tmp_path: Path, capacity: int) -> None:
-    executor = run(tmp_path / "wide", capacity, seed=capacity)
+    run(tmp_path / "wide", capacity, seed=capacity)
     found = candidates(tmp_path / "wide")
     assert found == candidates(narrow)
     assert {row.stage for row, _ in found} == {"screening", "selection", "evolution"}
     assert any(row.attempt for row, _ in found)  # failed children were replaced, too
-    screening, task = load_preset("smoke", SETTINGS).screening.task_id, load_preset("smoke", SETTINGS).task.task_id
-    assert executor.most[screening] == min(20, max(3, 2 * capacity))
-    assert executor.most[task] == min(5, max(3, 2 * capacity))  # of selection; in evolution there are 3
+    assert most_waiting(tmp_path / "wide", "screening") == min(20, 2 * capacity)
+    assert most_waiting(tmp_path / "wide", "selection") == min(5, 2 * capacity)
+    assert most_waiting(tmp_path / "wide", "evolution") == 3
 
 
-@pytest.mark.parametrize("stop_after", [1, 7, 30, 45, 60, 90])
+def test_what_the_rungs_let_pass_does_not_depend_on_how_many_train_at_once(tmp_path: Path) -> None:
+    for capacity in (1, 64):
+        run(tmp_path / str(capacity), capacity, 0, "search.iterations=0", "rungs.microtask={threshold: 0.2}")
+    assert candidates(tmp_path / "1") == candidates(tmp_path / "64")
+
+
+@pytest.mark.parametrize("stop_after", [1, 30, 60, 90])
 def test_a_search_that_is_stopped_anywhere_goes_on_as_if_it_had_not_been(
     narrow: Path, tmp_path: Path, stop_after: int
 ) -> None:

@@ -32,7 +32,14 @@ ZOO = "zoo:"  # starts the key of a loss of the zoo
 Engine = Callable[..., Iterator[tuple[int, Any]]]  # as `lossmith.train.engine.run`
 
 # how torch and the libraries below it say that there is no memory, besides MemoryError and torch.OutOfMemoryError
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "ALLOC_FAILED",  # cuDNN, cuBLAS
+    "could not create a primitive",  # oneDNN
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,9 @@ def train(
     check_fit(task, dataset)
     first = prescreen_task(task)
     if first is not None:
-        failed = train(first, dataset, loss, seed, should_stop=should_stop, device=device, bfloat16=bfloat16)
+        failed = train(
+            first, dataset, loss, seed, should_stop=should_stop, device=device, bfloat16=bfloat16, dtype=dtype
+        )
         if not failed.reason.ok:
             return failed
     course = Course(task)
@@ -113,15 +115,15 @@ def train(
                 raise TrainingStoppedError(f"training was stopped after {course.step} of {task.steps} steps")
             images_BCHW, target = batches.next(course.stage)
             logits_BK = network(scaled(images_BCHW, task.scaling, dtype=dtype, memory_format=LAYOUT))
-            batch_loss = loss(logits_BK, target if target.dtype == torch.int64 else target.to(dtype))
+            correct += right(logits_BK.detach(), target)
+            batch_loss = scalar(loss(logits_BK, target if target.dtype == torch.int64 else target.to(dtype)))
             value = batch_loss.item()
             if not math.isfinite(value):
                 return course.ended(Reason.LOSS_NOT_FINITE)
             optimizer.zero_grad(set_to_none=True)
-            batch_loss.backward()
+            backward(batch_loss, model)
             optimizer.param_groups[0]["lr"] = rates[course.step]
             optimizer.step()
-            correct += right(logits_BK.detach(), target)
             if not course.stepped(value):
                 continue
 
@@ -155,6 +157,27 @@ def new_model(task: TaskConfig, dataset: Dataset, seeds: Seeds, device: torch.de
     )
 
 
+def scalar(value: object) -> Tensor:
+    """What a loss gave, checked: one floating-point number.
+
+    Raises:
+        TypeError: it is no tensor, or not of real floating point.
+        ValueError: it is not one number.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the loss gave {type(value).__name__}, expected a tensor of one number")
+    if value.numel() != 1:
+        raise ValueError(f"the loss gave a tensor {list(value.shape)}, expected one number: take the mean")
+    if not value.is_floating_point():
+        raise TypeError(f"the loss gave a tensor of {value.dtype}, expected floating point")
+    return value
+
+
+def unused_logits() -> ValueError:
+    """The error of a loss without a gradient."""
+    return ValueError("the loss has no gradient: it does not depend on the logits, or takes them out of the graph")
+
+
 def right(logits_BK: Tensor, target: Tensor) -> Tensor:
     """How many images are classified as their target, int64 [B], or their likeliest target, [B, K]: int64 []."""
     label_B = target if target.dtype == torch.int64 else target.argmax(dim=-1)
@@ -171,6 +194,18 @@ def check_fit(task: TaskConfig, dataset: Dataset) -> None:
     if task.augment.pad >= min(height, width):
         problem = f"augment.pad {task.augment.pad} can push the whole of a {width}x{height} image of {dataset.name} out"
         raise DataError(f"task '{task.name}': {problem}; make it smaller")
+
+
+def backward(batch_loss: Tensor, model: nn.Module) -> None:
+    """The gradients of the model's parameters, where they have none yet.
+
+    Raises:
+        ValueError: none of them gets one.
+    """
+    if batch_loss.requires_grad:
+        batch_loss.backward()
+    if all(parameter.grad is None for parameter in model.parameters()):
+        raise unused_logits()
 
 
 def _network(model: nn.Module, device: torch.device, *, bfloat16: bool, compiled: bool) -> nn.Module:

@@ -46,7 +46,8 @@ def load_dataset(config: DataConfig, *, progress: Progress | None = None, notice
     stored = open_source(origin, config.image_size, config.corrupt, _check, progress, notice)
     if stored.skipped:
         more = ", ..." if stored.skipped > len(stored.first_skipped) else ""
-        notice(f"{stored.skipped} damaged images are left out: {'; '.join(stored.first_skipped)}{more}")
+        what = "image is" if stored.skipped == 1 else "images are"
+        notice(f"{stored.skipped} damaged {what} left out: {'; '.join(stored.first_skipped)}{more}")
     classes, parts = stored.classes, stored.parts
     where = parts["train"].where
     test_seed, validation_seed, order_seed = np.random.SeedSequence(config.split_seed).spawn(3)

@@ -124,7 +124,7 @@ def read_plain_dict(content: bytes, where: str) -> dict[str, Any]:
 def _check_memo(content: bytes) -> None:
     """Refuses a place in the memo beyond all that came before: memory is taken for every place up to it."""
     for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
-        if operation.name in {"PUT", "BINPUT", "LONG_BINPUT"} and argument > number:
+        if operation.name in {"PUT", "BINPUT", "LONG_BINPUT"} and (argument or 0) > number:
             raise pickle.UnpicklingError("a place in its memo is out of order")
 
 
