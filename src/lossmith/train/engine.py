@@ -6,13 +6,14 @@ Two ways behind one interface: one loss after the other (`single.py`), for any m
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from lossmith.train.data import Dataset
-from lossmith.train.fused.stream import train_fused
+from lossmith.train.fused.stream import Stream, train_fused
 from lossmith.train.plan import Plan
 from lossmith.train.result import TrainingResult
 from lossmith.train.single import Loss, ScoreSplit, train
@@ -61,16 +62,9 @@ def run(
         return
     first = prescreen_task(task)
     if first is None:
-        yield from _fused(task, dataset, take, plan, device)
+        yield from train_fused(task, dataset, take, plan.slots, device=device, bfloat16=plan.dtype == "bfloat16")
         return
-    ended: list[tuple[int, Result]] = []  # of those that fail the pre-screen
-    yield from _screened(task, first, dataset, take, plan, device, ended)
-
-
-def _fused(
-    task: TaskConfig, dataset: Dataset, take: Take, plan: Plan, device: torch.device
-) -> Iterator[tuple[int, Result]]:
-    return train_fused(task, dataset, take, plan.slots, device=device, bfloat16=plan.dtype == "bfloat16")
+    yield from _screened(task, first, dataset, take, plan, device)
 
 
 def _one_by_one(
@@ -94,44 +88,41 @@ def _one_by_one(
 
 
 def _screened(
-    task: TaskConfig,
-    first: TaskConfig,
-    dataset: Dataset,
-    take: Take,
-    plan: Plan,
-    device: torch.device,
-    ended: list[tuple[int, Result]],
+    task: TaskConfig, first: TaskConfig, dataset: Dataset, take: Take, plan: Plan, device: torch.device
 ) -> Iterator[tuple[int, Result]]:
     """As `run`, the jobs through the pre-screen `first` and, those that pass it, through the task."""
-    jobs: dict[int, Job] = {}
+    training, screening = (
+        Stream(each, dataset, plan.slots, device, torch.float32, bfloat16=plan.dtype == "bfloat16")
+        for each in (task, first)
+    )
+    jobs: dict[int, Job] = {}  # in the pre-screen
+    passed: deque[Job] = deque()
+    failed: list[tuple[int, Result]] = []
 
     def noted() -> Job | None:
         if (job := take()) is not None:
             jobs[job.number] = job
         return job
 
-    screening: Iterator[tuple[int, Result]] = iter(())
+    def next_passed() -> Job | None:
+        while not passed:
+            screening.fill(noted)
+            if not screening.slots:
+                return None
+            for number, result in screening.step():
+                job = jobs.pop(number)
+                if isinstance(result, TrainingResult) and result.reason.ok:
+                    passed.append(job)
+                else:
+                    failed.append((number, result))
+        return passed.popleft()
 
-    def passed() -> Job | None:
-        """The next job that passes the pre-screen."""
-        nonlocal screening
-        fresh = False
-        while True:
-            outcome = next(screening, None)
-            if outcome is None:
-                if fresh:
-                    return None
-                screening, fresh = _fused(first, dataset, noted, plan, device), True
-                continue
-            fresh = False
-            number, result = outcome
-            if isinstance(result, TrainingResult) and result.reason.ok:
-                return jobs.pop(number)
-            del jobs[number]
-            ended.append((number, result))
-
-    for outcome in _fused(task, dataset, passed, plan, device):
-        yield from ended
-        ended.clear()
-        yield outcome
-    yield from ended
+    while True:
+        training.fill(next_passed)
+        if failed:
+            yield from failed
+            failed.clear()
+            continue  # whoever is told of them may have more jobs
+        if not training.slots:
+            return
+        yield from training.step()

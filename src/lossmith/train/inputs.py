@@ -31,6 +31,15 @@ def at_size(images: Tensor, size: int | None) -> Tensor:
 
 def largest_size(task: TaskConfig, image_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Height and width of the largest images that the task trains on."""
+    return max(_sizes(task, image_shape))
+
+
+def smallest_size(task: TaskConfig, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Height and width of the images that the task trains on where they are smallest."""
+    return min(_sizes(task, image_shape), key=min)
+
+
+def _sizes(task: TaskConfig, image_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
     _, height, width = image_shape
     sizes = [stage.resize or task.resize for stage in task.stages] or [task.resize]
-    return max((size, size) if size else (height, width) for size in sizes)
+    return [(size, size) if size else (height, width) for size in sizes]

@@ -8,9 +8,8 @@ Legend of the tensor names: B batch, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -20,10 +19,11 @@ from lossmith.errors import DataError, LossmithError
 from lossmith.train.batches import Batches, Images, Seeds, generator
 from lossmith.train.course import Course
 from lossmith.train.data import Dataset
-from lossmith.train.inputs import at_size, largest_size, scaled
+from lossmith.train.inputs import at_size, scaled, smallest_size
 from lossmith.train.metrics import Scores, accuracy, predict, score
 from lossmith.train.models import build_model, set_dropout
 from lossmith.train.optimizer import build_optimizer
+from lossmith.train.randomness import GlobalRandomness, kept
 from lossmith.train.result import EpochRecord, TrainingResult
 from lossmith.train.schedule import learning_rates
 from lossmith.train.stages import prescreen_task
@@ -94,7 +94,8 @@ def train(
     rates = learning_rates(task.optimizer.learning_rate, task.steps, task.schedule)
     batches = Batches(task, dataset, Images(dataset.train, device), seed)
 
-    with _own_randomness(seeds, device):
+    with kept(device):
+        GlobalRandomness(seeds, device).enter()
         model = new_model(task, dataset, seeds, device).to(device=device, dtype=dtype)
         model.to(memory_format=LAYOUT)  # pyright: ignore[reportCallIssue] - missing from the stub
         network = _network(model, device, bfloat16=bfloat16, compiled=compiled)
@@ -116,7 +117,7 @@ def train(
             images_BCHW, target = batches.next(course.stage)
             logits_BK = network(scaled(images_BCHW, task.scaling, dtype=dtype, memory_format=LAYOUT))
             correct += right(logits_BK.detach(), target)
-            batch_loss = scalar(loss(logits_BK, target if target.dtype == torch.int64 else target.to(dtype)))
+            batch_loss = loss_of(loss, logits_BK, target if target.dtype == torch.int64 else target.to(dtype))
             value = batch_loss.item()
             if not math.isfinite(value):
                 return course.ended(Reason.LOSS_NOT_FINITE)
@@ -146,7 +147,7 @@ def train(
 def new_model(task: TaskConfig, dataset: Dataset, seeds: Seeds, device: torch.device) -> nn.Module:
     """The task's network as its training begins, on the CPU; its dropout draws on `device`."""
     channels, _, _ = dataset.image_shape
-    return build_model(
+    model = build_model(
         task.model,
         in_channels=channels,
         num_classes=dataset.num_classes,
@@ -155,15 +156,20 @@ def new_model(task: TaskConfig, dataset: Dataset, seeds: Seeds, device: torch.de
         dropout=task.stages[0].dropout if task.stages and task.stages[0].dropout is not None else task.dropout,
         weights=task.weights,
     )
+    return model.train()
 
 
-def scalar(value: object) -> Tensor:
-    """What a loss gave, checked: one floating-point number.
+def loss_of(loss: Loss, logits_BK: Tensor, target: Tensor) -> Tensor:
+    """What `loss` gives, checked: one floating-point number.
 
     Raises:
         TypeError: it is no tensor, or not of real floating point.
-        ValueError: it is not one number.
+        ValueError: it is not one number, or the loss changed what it was given.
     """
+    before = logits_BK._version, target._version
+    value = loss(logits_BK, target)
+    if (logits_BK._version, target._version) != before:
+        raise ValueError("the loss changes its logits or targets in place: let it work on copies")
     if not isinstance(value, Tensor):
         raise TypeError(f"the loss gave {type(value).__name__}, expected a tensor of one number")
     if value.numel() != 1:
@@ -190,7 +196,7 @@ def check_fit(task: TaskConfig, dataset: Dataset) -> None:
     Raises:
         DataError: the padding is as large as the images.
     """
-    height, width = largest_size(task, dataset.image_shape)
+    height, width = smallest_size(task, dataset.image_shape)
     if task.augment.pad >= min(height, width):
         problem = f"augment.pad {task.augment.pad} can push the whole of a {width}x{height} image of {dataset.name} out"
         raise DataError(f"task '{task.name}': {problem}; make it smaller")
@@ -229,14 +235,6 @@ class _Autocast(nn.Module):
             return self._run(inputs_BCHW)
         with torch.autocast(self._device, torch.bfloat16):
             return self._run(inputs_BCHW).float()
-
-
-@contextlib.contextmanager
-def _own_randomness(seeds: Seeds, device: torch.device) -> Iterator[None]:
-    """Layers of a user's own that draw from torch's global generator draw from the seed, and leave no trace."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(seeds.dropout.generate_state(2)[1]))
-        yield
 
 
 def _finite(model: nn.Module) -> bool:

@@ -1,7 +1,8 @@
 """The layers that K candidates can share, and those that they cannot.
 
 A layer with weights is replaced by one that holds K times as many, seen as [K, ...]; a layer without works as it is,
-since slots are channels to it (`fused/layout.py`).
+since slots are channels to it (`fused/layout.py`), or, where its rounding would depend on the place in memory, is
+replaced as well.
 
 Legend: K slots, B batch, C channels, I inputs, O outputs.
 """
@@ -148,11 +149,42 @@ class FusedSubsample(nn.Module):
         return images_of(rows_of(x)[:, ::2, ::2]) if x.device.type == "cpu" else x[:, :, ::2, ::2]
 
 
-WITH_WEIGHTS: dict[type[nn.Module], Callable[[Any], Fused]] = {
+class FusedActivation(Fused):
+    """A function of each number by itself.
+
+    Torch takes the numbers in memory by vectors and the last ones, that do not fill one, by other instructions, whose
+    rounding can differ. Where a slot's numbers are no multiple of a vector, each slot is therefore done by itself. (On
+    one thread: with several, each one's share has an end.)
+    """
+
+    _VECTOR = 64  # at least the numbers that torch takes at once, on any CPU
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.numel() % (self.slots * self._VECTOR) == 0 or x.shape[1] % self.slots:
+            return self._layer(x)
+        rows = x.movedim(0, -1)
+        # copies, for a function that works in place
+        pieces = [self._layer(own.clone()) for own in rows.reshape(self.slots, -1).unbind()]
+        whole = torch.cat(pieces).view(rows.shape).movedim(-1, 0)
+        return x.copy_(whole) if getattr(self._layer, "inplace", False) else whole
+
+
+BY_SLOT: dict[type[nn.Module], Callable[[Any], Fused]] = {
     nn.Conv2d: FusedConv2d,
     nn.BatchNorm2d: FusedBatchNorm2d,
     nn.GroupNorm: FusedGroupNorm,
     nn.Linear: FusedLinear,
+    **dict.fromkeys(
+        (
+            *(nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.SELU),
+            *(nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink),
+        ),
+        FusedActivation,
+    ),
 }
 WITHOUT: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     Dropout: FusedDropout,

@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from lossmith.errors import ConfigError
-from lossmith.train.fused.layers import WITH_WEIGHTS, WITHOUT, Fused, FusedDropout
+from lossmith.train.fused.layers import BY_SLOT, WITHOUT, Fused, FusedDropout
 
 # these have no weights, but draw from torch's global generator, or mix what are slots here
 _NOT_ALIKE = (nn.RReLU, nn.FractionalMaxPool2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Softmax, nn.LogSoftmax)
 _UNUSED = "num_batches_tracked"  # read by batch norm only where it has no momentum
+_ALIGNED = 64  # a slot's numbers begin at multiples of this, so that vector instructions take them alike in every slot
+
+
+_REMEDY = "set execution.way to processes"
 
 
 class FusionError(ConfigError):
@@ -59,10 +63,15 @@ class FusedNetwork:
         self._statistic_places = list(_places(layers, parameters=False))
         self._layers = [layer for _, _, layer in layers]
         self.parameters = _rows(slots, self._parameter_places, device, dtype)  # [K, P]
-        self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q]
+        self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q], frozen weights among them
         self._generators: list[Any] = [None] * slots
         self._leaves: list[Tensor] = []
         self.active = 0
+
+    @property
+    def module(self) -> nn.Module:
+        """The template, with its layers replaced."""
+        return self._network
 
     def load(self, slot: int, state: dict[str, Tensor], generator: torch.Generator) -> None:
         """Put a single network's state in `slot`, and the generator of its dropout masks."""
@@ -115,7 +124,12 @@ class FusedNetwork:
             (torch.zeros_like(leaf) if part is None else part).reshape(self.active, -1)
             for leaf, part in zip(self._leaves, found, strict=True)
         ]
-        return torch.cat(flat, 1)
+        rest = self.parameters.shape[1] - sum(part.shape[1] for part in flat)
+        return torch.cat([*flat, self.parameters.new_zeros(self.active, rest)], 1)
+
+    def gradients(self, gradient: Tensor) -> dict[str, Tensor]:
+        """What `gradient` gave, [K, ...] for each parameter of a single network: views."""
+        return {place.path: place.of(gradient) for place in self._parameter_places}
 
     def finite(self) -> list[bool]:
         """For each active slot, whether every weight and statistic is finite."""
@@ -130,20 +144,27 @@ def _replace(model: nn.Module) -> list[tuple[str, nn.Module, Fused]]:
     """Replace the layers of `model` by fused ones; gives (path, the layer that was there, its replacement)."""
     found: list[tuple[str, nn.Module, Fused]] = []
     replaced: dict[nn.Module, nn.Module] = {}
+    owners: dict[int, str] = {}  # of parameters
     for path, layer in model.named_modules():
         kind = type(layer)
-        name = f"layer '{path}' ({kind.__name__})" if path else f"the model ({kind.__name__})"
-        if kind in WITH_WEIGHTS:
+        name = described(path, layer)
+        for parameter in layer._parameters.values():
+            other = owners.setdefault(id(parameter), name) if parameter is not None else name
+            if other != name:
+                raise FusionError(f"{name} cannot be fused, it shares weights with {other}: {_REMEDY}")
+        if (kind in BY_SLOT or kind in WITHOUT) and (layer._forward_hooks or layer._forward_pre_hooks):
+            raise FusionError(f"{name} cannot be fused, it has hooks: {_REMEDY}")
+        if kind in BY_SLOT:
             try:
-                fused = WITH_WEIGHTS[kind](layer)
+                fused = BY_SLOT[kind](layer)
             except ValueError as error:
-                raise FusionError(f"{name} cannot be fused with {error}: set execution.way to processes") from error
+                raise FusionError(f"{name} cannot be fused with {error}: {_REMEDY}") from error
             found.append((path, layer, fused))
             replaced[layer] = fused
         elif kind in WITHOUT:
             replaced[layer] = WITHOUT[kind](layer)
         elif isinstance(layer, _NOT_ALIKE) or layer._parameters or layer._buffers:
-            raise FusionError(f"{name} cannot be fused: set execution.way to processes, or use another layer")
+            raise FusionError(f"{name} cannot be fused: {_REMEDY}, or use another layer")
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child in replaced:
@@ -151,16 +172,22 @@ def _replace(model: nn.Module) -> list[tuple[str, nn.Module, Fused]]:
     return found
 
 
+def described(path: str, layer: nn.Module) -> str:
+    """A layer in an error's text."""
+    kind = type(layer).__name__
+    return f"layer '{path}' ({kind})" if path else f"the model ({kind})"
+
+
 def _places(layers: list[tuple[str, nn.Module, Fused]], *, parameters: bool) -> Iterator[_Place]:
+    """The tensors that are trained, or all others: statistics and frozen weights."""
     first = 0
     for path, layer, fused in layers:
-        tensors = layer._parameters if parameters else layer._buffers
-        for name, tensor in tensors.items():
-            if tensor is not None and name != _UNUSED:
-                yield _Place(fused, name, f"{path}.{name}", first, tensor.shape)
+        for name, tensor in {**layer._parameters, **layer._buffers}.items():
+            if tensor is not None and name != _UNUSED and tensor.requires_grad == parameters:
+                yield _Place(fused, name, f"{path}.{name}" if path else name, first, tensor.shape)
                 first += tensor.numel()
 
 
 def _rows(slots: int, places: list[_Place], device: torch.device, dtype: torch.dtype) -> Tensor:
     width = places[-1].first + places[-1].shape.numel() if places else 0
-    return torch.zeros(slots, width, device=device, dtype=dtype)
+    return torch.zeros(slots, -(-width // _ALIGNED) * _ALIGNED, device=device, dtype=dtype)

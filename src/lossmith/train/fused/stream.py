@@ -22,9 +22,10 @@ from lossmith.train.fused.network import FusedNetwork, FusionError
 from lossmith.train.fused.optimizer import FusedOptimizer
 from lossmith.train.inputs import at_size, scaled
 from lossmith.train.metrics import Scores, accuracy, predict, score
+from lossmith.train.randomness import GlobalRandomness, kept
 from lossmith.train.result import TrainingResult
 from lossmith.train.schedule import learning_rates
-from lossmith.train.single import LAYOUT, Loss, ScoreSplit, check_fit, new_model, right
+from lossmith.train.single import LAYOUT, Loss, ScoreSplit, check_fit, loss_of, new_model, right, unused_logits
 from lossmith.train.task import TaskConfig
 from lossmith.verdict import Reason
 
@@ -51,6 +52,7 @@ class _Slot:
 
     job: Job
     batches: Batches  # shared by the slots that began together with one seed
+    randomness: GlobalRandomness  # of a loss that draws
     spent: float = 0.0  # seconds, this training's share
     correct: int = 0  # training images of the present epoch that were classified rightly
     course: Course = field(init=False)
@@ -118,10 +120,11 @@ class Stream:
         while len(self.slots) < self._capacity and (job := take()) is not None:
             if job.seed not in begun:
                 begun[job.seed] = Batches(self._task, self._dataset, self._images, job.seed)
-            slot = _Slot(job, begun[job.seed])
+            seeds = Seeds.of(job.seed)
+            slot = _Slot(job, begun[job.seed], GlobalRandomness(seeds, self._device))
             slot.course = Course(self._task, clock=lambda slot=slot: slot.spent)
             place = len(self.slots)
-            dropout = generator(Seeds.of(job.seed).dropout, self._device)
+            dropout = generator(seeds.dropout, self._device)
             self._network.load(place, self._initial(job.seed), dropout)
             self._optimizer.reset(place)
             self.slots.append(slot)
@@ -198,17 +201,36 @@ class Stream:
         gradients: list[Tensor] = []
         values: list[Tensor] = []
         errors: dict[int, Exception] = {}
-        for place, (slot, target) in enumerate(zip(self.slots, targets, strict=True)):
-            logits_BC = logits_KBC[place].contiguous().requires_grad_()
-            try:
-                value = slot.job.loss(logits_BC, target if target.dtype == torch.int64 else target.to(self._dtype))
-                gradients.append(torch.autograd.grad(value, logits_BC)[0])
-                values.append(value.detach())
-            except Exception as error:  # the loss is a user's: whatever it raises is its result
-                errors[place] = error
-                gradients.append(torch.zeros_like(logits_BC))
-                values.append(logits_BC.new_zeros(()))
+        originals = {id(target): target.clone() for target in targets}  # a loss may write into what others share
+        with kept(self._device):
+            for place, (slot, target) in enumerate(zip(self.slots, targets, strict=True)):
+                logits_BC = logits_KBC[place].clone(memory_format=torch.contiguous_format).requires_grad_()
+                version = target._version
+                slot.randomness.enter()
+                try:
+                    value, gradient = self._loss(slot.job.loss, logits_BC, target)
+                except Exception as error:  # the loss is a user's: whatever it raises is its result
+                    errors[place] = error
+                    value, gradient = logits_BC.new_zeros(()), torch.zeros_like(logits_BC)
+                slot.randomness.leave()
+                if target._version != version:
+                    target.copy_(originals[id(target)])
+                values.append(value.double().reshape(()))  # whatever the precision: exact
+                gradients.append(gradient)
         return torch.stack(values).tolist(), torch.stack(gradients), errors
+
+    def _loss(self, loss: Loss, logits_BC: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, one number, and its gradient [B, C]."""
+        value = loss_of(loss, logits_BC, target if target.dtype == torch.int64 else target.to(self._dtype))
+        try:
+            found = torch.autograd.grad(value, logits_BC, allow_unused=True)[0] if value.requires_grad else None
+            if found is None:
+                raise unused_logits()
+        except Exception:
+            if math.isfinite(value.item()):
+                raise
+            found = torch.zeros_like(logits_BC)  # there is no need of a gradient
+        return value.detach(), found
 
     def _close_epoch(self, place: int, *, finite: bool) -> TrainingResult | None:
         """Score the slot at the end of its epoch; its result where its training ends."""
