@@ -1,4 +1,4 @@
-"""Training steps per second of the engine in torch's two memory layouts, as a ratio in one run.
+"""Training steps per second of plain training in torch's two memory layouts, as a ratio in one run.
 
     python benchmarks/layout.py [TASK]
 
@@ -12,7 +12,7 @@ import sys
 import torch
 from torch import nn
 
-from lossmith.train import engine
+from lossmith.train import single
 from lossmith.train.data import load_dataset
 from lossmith.train.task import load_task
 
@@ -27,8 +27,8 @@ def main() -> None:
     best = dict.fromkeys(LAYOUTS, float("inf"))
     for _ in range(ROUNDS):
         for name, layout in LAYOUTS.items():
-            engine._LAYOUT = layout
-            result = engine.train(task, dataset, nn.CrossEntropyLoss(), seed=0)
+            single.LAYOUT = layout
+            result = single.train(task, dataset, nn.CrossEntropyLoss(), seed=0)
             best[name] = min(best[name], result.seconds / result.steps)
     for name, seconds in best.items():
         print(f"{1e3 * seconds:7.2f} ms a step  {best['contiguous'] / seconds:5.2f}  {name}")

@@ -41,7 +41,7 @@ from lossmith.space.fingerprint import Fingerprints, fingerprint
 from lossmith.space.genome import random_genome
 from lossmith.space.mutation import Individual, individual_of
 from lossmith.train.data import load_dataset
-from lossmith.train.engine import train
+from lossmith.train.single import train
 from lossmith.train.task import TaskConfig, load_task
 
 SEED = 0  # of the search whose random losses these are

@@ -180,14 +180,45 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Measure on this machine what losses cost, beside cross-entropy.
+class BenchLosses:
+    """What losses cost, beside cross-entropy.
 
     Example: lossmith bench losses --quick
     """
 
-    what: Positional[Literal["losses"]]
     quick: Annotated[bool, arg(help="fewer rounds, one thread, nothing compiled: a minute instead of several")] = False
+
+
+@dataclass(frozen=True)
+class BenchEngine:
+    """How fast each way trains losses, beside one network in plain PyTorch, and how near that is to the limits.
+
+    Examples: lossmith bench engine, lossmith bench engine --task cifar10-resnet9v2 --synthetic
+    """
+
+    task: Annotated[str, arg(metavar="TASK", help="name of a task, or a YAML file")] = "digits"
+    data: Annotated[
+        Path | None,
+        arg(metavar="PATH", help="where the task's data is, if the task does not say", help_behavior_hint=""),
+    ] = None
+    synthetic: Annotated[bool, arg(help="random images of the data's shape: they tell speed alone")] = False
+    quick: Annotated[bool, arg(help="one short round, fewer losses at once, nothing compiled")] = False
+    json: Annotated[Path | None, arg(metavar="FILE", help="write all figures as JSON, too", help_behavior_hint="")] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure on this machine what losses cost, or how fast they are trained.
+
+    Examples: lossmith bench losses --quick, lossmith bench engine --task digits
+    """
+
+    what: (
+        Annotated[BenchLosses, subcommand("losses", prefix_name=False)]
+        | Annotated[BenchEngine, subcommand("engine", prefix_name=False)]
+    )
 
 
 @dataclass(frozen=True)

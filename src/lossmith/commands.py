@@ -92,9 +92,7 @@ def run(command: object, executor: LocalExecutor | None, began: float) -> int:
         case arguments.Export():
             _export(command)
         case arguments.Bench():
-            from lossmith.bench.report import run as bench  # noqa: PLC0415 - no other command needs it
-
-            bench(console, quick=command.quick)
+            _bench(command.what, console)
         case arguments.Zoo():
             console.print(terminal.zoo_table())
         case arguments.Data():
@@ -261,6 +259,17 @@ def _export(command: arguments.Export) -> None:
         raise ConfigError("--out: name a file, such as --out focal_loss.py")
     else:
         print(write_atomically(command.out, text))
+
+
+def _bench(what: arguments.BenchLosses | arguments.BenchEngine, console: Console) -> None:
+    if isinstance(what, arguments.BenchLosses):
+        from lossmith.bench.report import run as bench_losses  # noqa: PLC0415 - no other command needs it
+
+        bench_losses(console, quick=what.quick)
+        return
+    from lossmith.bench.engine.report import run as bench_engine  # noqa: PLC0415 - likewise
+
+    bench_engine(console, task=what.task, data=what.data, synthetic=what.synthetic, quick=what.quick, out=what.json)
 
 
 def _fetch(console: Console) -> None:

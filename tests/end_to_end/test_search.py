@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -86,6 +87,60 @@ def test_the_best_loss_drops_in(finished: Path) -> None:
 def test_two_workers_give_the_same_search_as_one(finished: Path, tmp_path: Path) -> None:
     run_lossmith("search", *SETTINGS, f"--run={tmp_path / 'two'}", "--workers=2")
     assert content(tmp_path / "two") == content(finished)
+
+
+FUSED = [*SETTINGS, "--set=execution.way=fused"]
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search whose losses train four at once, by one worker."""
+    directory = tmp_path_factory.mktemp("runs") / "fused"
+    output = run_lossmith("search", *FUSED, f"--run={directory}", "--workers=1", "--set=execution.slots=4")
+    assert "engine: fused, 4 losses at once in 1 process, float32" in output
+    return directory
+
+
+def test_how_many_train_at_once_changes_no_result(fused: Path, tmp_path: Path) -> None:
+    run_lossmith("search", *FUSED, f"--run={tmp_path / 'two'}", "--workers=2", "--set=execution.slots=2")
+    assert content(tmp_path / "two") == content(fused)
+    with Ledger.read(tmp_path / "two") as ledger:
+        plans = [task.plan for task in ledger.tasks()]
+    assert [(plan["way"], plan["slots"], plan["dtype"]) for plan in plans if plan] == [("fused", 2, "float32")] * 2
+
+
+def test_a_worker_that_is_killed_with_four_losses_costs_no_evaluation(fused: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "killed"
+    command = lossmith_command("search", *FUSED, f"--run={directory}", "--workers=1", "--set=execution.slots=4")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as search:
+        _wait_for_evaluations(directory, 2)
+        (worker,) = [pid for server in _children(search.pid) for pid in _children(server)]
+        os.kill(worker, signal.SIGKILL)
+        output, _ = search.communicate(timeout=120)
+    assert search.returncode == 0
+    assert "was killed" in output
+    assert content(directory) == content(fused)
+
+
+def test_a_run_from_before_there_were_plans_goes_on_one_loss_at_a_time(tmp_path: Path) -> None:
+    directory = tmp_path / "old"
+    plain = [*SETTINGS, "--set=execution.way=processes", "--set=search.iterations=3", "--workers=1"]
+    run_lossmith("search", *plain, f"--run={tmp_path / 'plain'}")
+    with subprocess.Popen(
+        lossmith_command("search", *plain, f"--run={directory}"), stdout=subprocess.DEVNULL
+    ) as search:
+        _wait_for_evaluations(directory, 3)
+        search.kill()
+    connection = sqlite3.connect(directory / FILE)  # as the version before wrote it
+    with connection:
+        configuration = json.loads(connection.execute("SELECT configuration FROM run").fetchone()[0])
+        configuration["execution"] = {"time_limit": None}
+        connection.execute("UPDATE run SET configuration = ?", (json.dumps(configuration),))
+        connection.execute("ALTER TABLE tasks DROP COLUMN plan")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    assert "engine: processes, 1 loss at once in 1 process, float32" in run_lossmith("resume", directory, "--workers=1")
+    assert content(directory) == content(tmp_path / "plain")
 
 
 def test_rungs_can_be_left_out(finished: Path, tmp_path: Path) -> None:
@@ -226,6 +281,16 @@ def test_a_damaged_worker_environment_is_one_line(tmp_path: Path) -> None:
     images.write_bytes(images.read_bytes()[:1000])
     error = run_lossmith("resume", tmp_path / "run", code=2)
     assert str(images) in error
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            after_name = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+            if int(after_name.split()[1]) == parent:
+                found.append(int(status.parent.name))
+    return found
 
 
 def _evaluation_rows(directory: Path) -> list[tuple[Any, ...]]:

@@ -17,6 +17,8 @@ from lossmith.losses.zoo import ZOO as PUBLISHED
 from lossmith.search.serving import ZOO, EvaluationJob, EvaluationSetup, FailedTogether, Split
 from lossmith.space.expression import Expression
 from lossmith.train.data import Dataset, keep_splits, load_dataset
+from lossmith.train.inputs import largest_size
+from lossmith.train.models import try_model
 from lossmith.train.plan import Plan
 from lossmith.train.result import TrainingResult
 from lossmith.train.task import TaskConfig
@@ -49,10 +51,13 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> EvaluationSetup:
-    """Load the data of `tasks`, once where they share it; `progress` and `notice` are for `load_dataset`.
+    """Load the data of `tasks`, once where they share it, and try their models where those are not Lossmith's own.
+
+    `progress` is told of the loading (see `load_dataset`), `notice` what a user should read.
 
     Raises:
         DataError: the data is missing, damaged, or does not fit.
+        ConfigError: a model cannot be built, or doesn't fit the data.
     """
     loaded: dict[str, Dataset] = {}
     configs: dict[str, TaskConfig] = {}
@@ -63,10 +68,23 @@ def prepare(
             loaded[source] = load_dataset(task.data, progress=progress, notice=notice)
         configs[task.task_id] = task
         datasets[task.task_id] = source
+        for note in _tried(task, loaded[source]):
+            if notice is not None:
+                notice(note)
     checksums = {task: loaded[source].checksum for task, source in datasets.items()}
     classes = {task: loaded[source].num_classes for task, source in datasets.items()}
     pickled = {key: pickle.dumps(data) for key, data in loaded.items()}
     return EvaluationSetup(configs, datasets, pickled, checksums, classes)
+
+
+def _tried(task: TaskConfig, dataset: Dataset) -> tuple[str, ...]:
+    """What is worth knowing of a model that may not fit: a user's, or one with weights from elsewhere."""
+    if ":" not in task.model and task.weights is None:
+        return ()
+    shape = (dataset.image_shape[0], *largest_size(task, dataset.image_shape))
+    return try_model(
+        task.model, image_shape=shape, num_classes=dataset.num_classes, dropout=task.dropout, weights=task.weights
+    )
 
 
 def register(setup: EvaluationSetup, ledger: Ledger) -> None:

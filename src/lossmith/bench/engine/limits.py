@@ -25,9 +25,7 @@ class Limits:
 
     def better(self, other: Limits) -> Limits:
         """The best of two measurements."""
-        return Limits(
-            self.processes, max(self.arithmetic, other.arithmetic), max(self.bandwidth, other.bandwidth)
-        )
+        return Limits(self.processes, max(self.arithmetic, other.arithmetic), max(self.bandwidth, other.bandwidth))
 
 
 def measure_limits(crew: Crew, window: Window, processes: int) -> Limits:

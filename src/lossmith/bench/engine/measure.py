@@ -32,7 +32,6 @@ from lossmith.train.fused.stream import Stream
 from lossmith.train.inputs import largest_size
 from lossmith.train.plan import Plan
 from lossmith.train.single import new_model
-from lossmith.train.stages import stages
 from lossmith.train.task import TaskConfig
 
 SLOTS = (1, 4, 8, 16, 32)
@@ -93,9 +92,7 @@ def measure(task: TaskConfig, dataset: Dataset, options: Options, status: Callab
 
 
 class _Bench:
-    def __init__(
-        self, task: TaskConfig, dataset: Dataset, options: Options, status: Callable[[str], None]
-    ) -> None:
+    def __init__(self, task: TaskConfig, dataset: Dataset, options: Options, status: Callable[[str], None]) -> None:
         self._task, self._dataset, self._options, self._status = task, dataset, options, status
         self._cores = len(os.sched_getaffinity(0))
         self._notes: list[str] = []
@@ -136,7 +133,7 @@ class _Bench:
             bytes_per_step=moved,
             limits=limits,
             ways=ways,
-            best=best.name,
+            best=best,
             evaluation_steps=self._task.steps,
             scoring_seconds=scoring,
             plain_evaluation=plain,
@@ -213,14 +210,14 @@ class _Bench:
         return min(times[True]) / min(times[False])
 
     def _plain(self) -> list[_Variant]:
-        everything = _Variant(f"{PLAIN}, {_words(self._cores, 'thread')}", None, 1, self._cores)
-        return [everything, _Variant(f"{PLAIN}, 1 thread", None, 1)] if self._cores > 1 else [everything]
+        everything = _Variant(PLAIN, None, 1, self._cores)
+        return [everything, _Variant(PLAIN, None, 1)] if self._cores > 1 else [everything]
 
     def _variants(self, plans: list[Plan]) -> Iterator[_Variant]:
         for plan in plans:
             yield _Variant(plan_name(plan), plan, 1)
             if self._cores > 1:
-                yield _Variant(f"{plan_name(plan)}, {self._cores} processes", plan, self._cores)
+                yield _Variant(plan_name(plan), plan, self._cores)
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
@@ -230,13 +227,13 @@ class _Bench:
         limits: dict[int, Limits] = {}
         for number in range(1, self._options.rounds + 1):
             for variant in list(variants):
-                self._status(f"round {number} of {self._options.rounds}: {variant.name}")
+                self._status(f"round {number} of {self._options.rounds}: {variant.name}, {_how_many(variant)}")
                 if variant.plan is not None and self._too_long(variant.plan, variants):
                     variants.remove(variant)
                     continue
                 variant.rates.append(self._rate(crew, variant))
             for count in counts:
-                self._status(f"round {number} of {self._options.rounds}: limits of {_words(count, 'thread')}")
+                self._status(f"round {number} of {self._options.rounds}: limits of {_words(count, 'process')}")
                 found = measure_limits(crew, self._options.window, count)
                 limits[count] = found.better(limits[count]) if count in limits else found
         return tuple(limits[count] for count in counts)
@@ -319,7 +316,7 @@ class _Bench:
         at_once = best.processes * best.plan.slots
         if at_once * 3600.0 / best.evaluations_per_hour < _LONGEST_EVALUATION:
             self._status("whole evaluations the fastest way")
-            once = Window(0.0, warm=0, least=1)
+            once = Window(0.0, warm=0, least=1, until_all=False)
             measured = 3600.0 * best.plan.slots * crew.measure(Evaluations(best.plan), once, best.processes).rate
         return alone, measured
 
@@ -334,8 +331,12 @@ def plan_name(plan: Plan) -> str:
     return ", ".join(words)
 
 
+def _how_many(variant: _Variant) -> str:
+    return _words(variant.processes, "process") if variant.plan is not None else _words(variant.threads, "thread")
+
+
 def _words(count: int, what: str) -> str:
-    return f"{count} {what}" + ("s" if count != 1 else "")
+    return f"{count} {what}" + ("" if count == 1 else "es" if what.endswith("s") else "s")
 
 
 def _machine() -> str:

@@ -43,13 +43,15 @@ class Window:
     seconds: float  # at least
     warm: int = 2  # iterations before, which load code and fill caches
     least: int = 3  # iterations to be timed, at least
+    until_all: bool = True  # go on until every member has seen enough
 
 
 class Pace:
     """Called before every iteration; says when enough have been seen.
 
-    Several members begin together, and none stops before all have seen enough. `times` are the seconds, of one clock
-    for all processes of a machine, at which timed iterations began and the last one ended.
+    Several members begin together, and none stops before all have seen enough, unless the window says otherwise.
+    `times` are the seconds, of one clock for all processes of a machine, at which timed iterations began and the last
+    one ended.
     """
 
     def __init__(self, window: Window, members: int = 1, meeting: Meeting | None = None) -> None:
@@ -74,7 +76,7 @@ class Pace:
             self._said = True
             if self._meeting is not None:
                 self._meeting.say_enough()
-        return self._meeting is None or self._meeting.all_have(self._members)
+        return not self._window.until_all or self._meeting is None or self._meeting.all_have(self._members)
 
     @property
     def first(self) -> float:

@@ -75,19 +75,21 @@ def print_result(console: Console, found: EngineResult) -> None:
 
 def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column(first, overflow="fold")
+    table.add_column(first, no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     return table
 
 
 def _ways(found: EngineResult) -> Table:
-    images = ", random images: speed only" if found.synthetic else ""
-    columns = ("candidate-steps/s", "ratio", "evaluations/h", "arithmetic", "bandwidth")
-    table = _table(f"Ways of training{images}; one thread where no other number is named", "way", *columns)
+    images = " (random images: speed only)" if found.synthetic else ""
+    columns = ("procs", "threads", "steps/s", "ratio", "eval/h", "arith.", "bandw.")
+    table = _table(f"Ways of training{images}", "way", *columns)
     for way in found.ways:
         table.add_row(
             way.name,
+            str(way.processes),
+            str(way.processes * way.threads),
             f"{way.rate:,.1f}",
             f"{way.ratio:.2f}",
             f"{way.evaluations_per_hour:,.0f}",
@@ -95,30 +97,35 @@ def _ways(found: EngineResult) -> Table:
             f"{way.bandwidth:.0%}",
         )
     table.caption = (
-        "medians; ratio: to the first line; evaluations of all steps, none ended early; arithmetic, bandwidth: shares"
-        " of the limits of as many threads, bandwidth by the estimate (a network that fits in the caches can exceed 100%)"
+        "steps: of candidates, of all processes together, median of the rounds; ratio: to the first line;"
+        " eval: of all steps, none ended early; arith., bandw.: shares of the limits of as many threads, bandwidth by"
+        " the estimate (a network that fits in the caches can exceed 100%)"
     )
     return table
 
 
 def _shares(found: EngineResult) -> Table:
+    best = found.best
     parts = list(found.shares[0].parts)
-    table = _table(f"Where the time goes: {found.best}", "loss", "ms a candidate-step", *parts)
-    for share in found.shares:
-        shown = (f"{share.parts[part]:.0%}" for part in parts)
-        table.add_row(share.loss, f"{share.milliseconds:.3f}", *shown)
+    processes = f"{best.processes} process" + ("es" if best.processes > 1 else "")
+    table = _table(f"Where the time goes: {best.name}, {processes}", "loss", "ms a step", *parts)
+    for share, name in zip(found.shares, ("cross_entropy", "evolved"), strict=True):
+        table.add_row(name, f"{share.milliseconds:.3f}", *(f"{share.parts[part]:.0%}" for part in parts))
     table.caption = (
-        "milliseconds of one core; data: gathering, augmentation, scaling; loss: value and gradient on the logits"
+        f"evolved: {found.shares[1].loss}; ms of one core for a step of one candidate; data: gathering, augmentation,"
+        " scaling; network: forwards and backwards; loss: value and gradient on the logits"
     )
     return table
 
 
 def _memory(found: EngineResult) -> Table:
-    table = _table("Memory of one process", "way", "MiB before", "MiB more at its peak", "MiB a loss")
+    table = _table("Memory of one process", "way", "MiB before", "peak above that", "MiB a loss")
     for memory in found.memory:
         each = memory.peak / memory.plan.slots
         table.add_row(plan_name(memory.plan), f"{memory.base:.0f}", f"{memory.peak:.0f}", f"{each:.1f}")
-    table.caption = "before: a new process with its imports and the data"
+    table.caption = (
+        "before: a new process with its imports and the data; the peak: code loaded at first use, too"
+    )
     return table
 
 
@@ -128,10 +135,10 @@ def _rest(found: EngineResult) -> str:
         hourly = 3600.0 / found.plain_evaluation
         lines.append(f"a whole evaluation in plain PyTorch took {found.plain_evaluation:.2f} s: {hourly:,.0f} an hour")
     if found.best_evaluations_per_hour is not None:
-        lines.append(f"whole evaluations, {found.best}: {found.best_evaluations_per_hour:,.0f} an hour")
+        lines.append(f"whole evaluations, {found.best.name}: {found.best_evaluations_per_hour:,.0f} an hour")
     if found.compile_seconds is not None:
         lines.append(f"compiling took {found.compile_seconds:.0f} s before the first step")
-    best = next(way for way in found.ways if way.name == found.best)
+    best = found.best
     evaluation = 3600.0 * best.processes * best.threads / best.evaluations_per_hour  # seconds of a core
     for stage, seconds in found.search_seconds.items():
         share = seconds / (seconds + evaluation)

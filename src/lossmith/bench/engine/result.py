@@ -10,9 +10,9 @@ from lossmith.train.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of training, measured."""
+    """One way of training, measured, in so many processes at the same time."""
 
-    name: str
+    name: str  # without the numbers of processes and threads
     plan: Plan | None  # None: plain PyTorch, without the engine
     processes: int
     threads: int  # of each process
@@ -56,7 +56,7 @@ class EngineResult:
     bytes_per_step: int  # of one candidate; an estimate
     limits: tuple[Limits, ...]  # of one thread, and of all
     ways: tuple[Way, ...]  # the first is plain PyTorch with all threads
-    best: str  # the name of the fastest of the engine's
+    best: Way  # the fastest of the engine's
     evaluation_steps: int
     scoring_seconds: float  # of one candidate at the end of an epoch, in all processes at once
     plain_evaluation: float | None  # seconds of one, as measured; None: too long

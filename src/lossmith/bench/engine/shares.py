@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -24,7 +23,7 @@ from lossmith.train.fused.optimizer import FusedOptimizer
 from lossmith.train.plan import Plan
 from lossmith.train.task import TaskConfig
 
-DATA, NETWORK, LOSS, OPTIMIZER, REST = "data", "network", "loss", "optimizer", "rest"
+DATA, NETWORK, LOSS, OPTIMIZER, REST = PARTS = ("data", "network", "loss", "optimizer", "rest")
 
 
 class Marks:
@@ -32,7 +31,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
-        self.seconds = dict.fromkeys((DATA, NETWORK, LOSS, OPTIMIZER, REST), 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
 
     def ended(self, part: str) -> None:
         """What went on until now was `part`."""
@@ -41,7 +40,7 @@ class Marks:
         self._last = now
 
     def clear(self) -> None:
-        self.seconds = dict.fromkeys(self.seconds, 0.0)
+        self.seconds = dict.fromkeys(PARTS, 0.0)
         self._last = time.perf_counter()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,7 @@ from lossmith.train.fused.layers import BY_SLOT, WITHOUT, Fused, FusedDropout
 _NOT_ALIKE = (nn.RReLU, nn.FractionalMaxPool2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Softmax, nn.LogSoftmax)
 _UNUSED = "num_batches_tracked"  # read by batch norm only where it has no momentum
 _ALIGNED = 64  # a slot's numbers begin at multiples of this, so that vector instructions take them alike in every slot
-
-
-_REMEDY = "set execution.way to processes"
+REMEDY = "set execution.way to processes"
 
 
 class FusionError(ConfigError):
@@ -59,11 +57,14 @@ class FusedNetwork:
         layers = _replace(template)
         self._network = template.train()
         self._dropouts = [module for module in template.modules() if isinstance(module, FusedDropout)]
-        self._parameter_places = list(_places(layers, parameters=True))
-        self._statistic_places = list(_places(layers, parameters=False))
+        self._parameter_places = list(_places(layers, "trained"))
+        self._statistic_places = list(_places(layers, "statistics"))
+        self._frozen_places = list(_places(layers, "frozen"))
         self._layers = [layer for _, _, layer in layers]
         self.parameters = _rows(slots, self._parameter_places, device, dtype)  # [K, P]
-        self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q], frozen weights among them
+        self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q]
+        # weights without a gradient stand apart: the backward pass reads them after the statistics have changed
+        self._frozen = _rows(slots, self._frozen_places, device, dtype)
         self._generators: list[Any] = [None] * slots
         self._leaves: list[Tensor] = []
         self.active = 0
@@ -75,18 +76,18 @@ class FusedNetwork:
 
     def load(self, slot: int, state: dict[str, Tensor], generator: torch.Generator) -> None:
         """Put a single network's state in `slot`, and the generator of its dropout masks."""
-        for places, rows in self._both():
+        for places, rows in self._all():
             for place in places:
                 place.of(rows)[slot].copy_(state[place.path])
         self._generators[slot] = generator
 
     def state(self, slot: int) -> dict[str, Tensor]:
         """The state of `slot` as that of a single network: views."""
-        return {place.path: place.of(rows)[slot] for places, rows in self._both() for place in places}
+        return {place.path: place.of(rows)[slot] for places, rows in self._all() for place in places}
 
     def move(self, source: int, target: int) -> None:
         """Put the network of slot `source` in the place of `target`."""
-        for rows in (self.parameters, self.statistics):
+        for _, rows in self._all():
             rows[target].copy_(rows[source])
         self._generators[target] = self._generators[source]
 
@@ -98,8 +99,9 @@ class FusedNetwork:
             layer.slots = count
         for place, leaf in zip(self._parameter_places, self._leaves, strict=True):
             place.layer.values[place.name] = leaf
-        for place in self._statistic_places:
-            place.layer.values[place.name] = place.of(self.statistics[:count])
+        for places, rows in self._all()[1:]:
+            for place in places:
+                place.layer.values[place.name] = place.of(rows[:count])
         for dropout in self._dropouts:
             dropout.generators = self._generators[:count]
 
@@ -113,7 +115,7 @@ class FusedNetwork:
         if outputs.shape != (inputs.shape[0], self.active * self._num_classes):
             raise FusionError(
                 f"the model gives {list(outputs.shape)} for {self.active} losses, expected"
-                f" {[inputs.shape[0], self.active * self._num_classes]}: set execution.way to processes"
+                f" {[inputs.shape[0], self.active * self._num_classes]}: {REMEDY}"
             )
         return outputs.t().view(self.active, self._num_classes, -1).transpose(1, 2)
 
@@ -136,8 +138,12 @@ class FusedNetwork:
         both = torch.cat([self.parameters[: self.active], self.statistics[: self.active]], 1)
         return both.isfinite().all(1).tolist()
 
-    def _both(self) -> tuple[tuple[list[_Place], Tensor], ...]:
-        return (self._parameter_places, self.parameters), (self._statistic_places, self.statistics)
+    def _all(self) -> tuple[tuple[list[_Place], Tensor], ...]:
+        return (
+            (self._parameter_places, self.parameters),
+            (self._statistic_places, self.statistics),
+            (self._frozen_places, self._frozen),
+        )
 
 
 def _replace(model: nn.Module) -> list[tuple[str, nn.Module, Fused]]:
@@ -151,20 +157,20 @@ def _replace(model: nn.Module) -> list[tuple[str, nn.Module, Fused]]:
         for parameter in layer._parameters.values():
             other = owners.setdefault(id(parameter), name) if parameter is not None else name
             if other != name:
-                raise FusionError(f"{name} cannot be fused, it shares weights with {other}: {_REMEDY}")
+                raise FusionError(f"{name} cannot be fused, it shares weights with {other}: {REMEDY}")
         if (kind in BY_SLOT or kind in WITHOUT) and (layer._forward_hooks or layer._forward_pre_hooks):
-            raise FusionError(f"{name} cannot be fused, it has hooks: {_REMEDY}")
+            raise FusionError(f"{name} cannot be fused, it has hooks: {REMEDY}")
         if kind in BY_SLOT:
             try:
                 fused = BY_SLOT[kind](layer)
             except ValueError as error:
-                raise FusionError(f"{name} cannot be fused with {error}: {_REMEDY}") from error
+                raise FusionError(f"{name} cannot be fused with {error}: {REMEDY}") from error
             found.append((path, layer, fused))
             replaced[layer] = fused
         elif kind in WITHOUT:
             replaced[layer] = WITHOUT[kind](layer)
         elif isinstance(layer, _NOT_ALIKE) or layer._parameters or layer._buffers:
-            raise FusionError(f"{name} cannot be fused: {_REMEDY}, or use another layer")
+            raise FusionError(f"{name} cannot be fused: {REMEDY}, or use another layer")
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child in replaced:
@@ -178,12 +184,13 @@ def described(path: str, layer: nn.Module) -> str:
     return f"layer '{path}' ({kind})" if path else f"the model ({kind})"
 
 
-def _places(layers: list[tuple[str, nn.Module, Fused]], *, parameters: bool) -> Iterator[_Place]:
-    """The tensors that are trained, or all others: statistics and frozen weights."""
+def _places(
+    layers: list[tuple[str, nn.Module, Fused]], kind: Literal["trained", "frozen", "statistics"]
+) -> Iterator[_Place]:
     first = 0
     for path, layer, fused in layers:
-        for name, tensor in {**layer._parameters, **layer._buffers}.items():
-            if tensor is not None and name != _UNUSED and tensor.requires_grad == parameters:
+        for name, tensor in (layer._buffers if kind == "statistics" else layer._parameters).items():
+            if tensor is not None and name != _UNUSED and tensor.requires_grad == (kind == "trained"):
                 yield _Place(fused, name, f"{path}.{name}" if path else name, first, tensor.shape)
                 first += tensor.numel()
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossmith.train.batches import Batches, Images, Seeds, generator
 from lossmith.train.course import Course
 from lossmith.train.data import Dataset
+from lossmith.train.fused.check import check_fused
 from lossmith.train.fused.layout import images_of
 from lossmith.train.fused.network import FusedNetwork, FusionError
 from lossmith.train.fused.optimizer import FusedOptimizer
@@ -108,6 +109,8 @@ class Stream:
         self._states: dict[int, dict[str, Tensor]] = {}  # by seed
         template = new_model(task, dataset, Seeds.of(0), device).to(device=device, dtype=dtype)
         self._network = FusedNetwork(template, slots, num_classes=dataset.num_classes, device=device, dtype=dtype)
+        if ":" in task.model:  # a user's: its containers may treat channels as a single network's
+            check_fused(task, dataset, device)
         self._optimizer = FusedOptimizer(task.optimizer, self._network.parameters)
         # one network by itself, to score a slot's weights with
         self._single = new_model(task, dataset, Seeds.of(0), device).to(device=device, dtype=dtype)
