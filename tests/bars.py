@@ -182,5 +182,7 @@ def furthest(one: Outcome, other: Outcome) -> tuple[float, str]:
     for epoch, (first, second) in enumerate(zip(one.states, other.states, strict=True)):
         for name in first.keys() & second.keys():
             scale = float(second[name].abs().max()) or 1.0
-            worst = max(worst, (float((first[name].cpu() - second[name].cpu()).abs().max()) / scale, f"{name} in {epoch}"))
+            worst = max(
+                worst, (float((first[name].cpu() - second[name].cpu()).abs().max()) / scale, f"{name} in {epoch}")
+            )
     return worst

@@ -65,16 +65,17 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.squeeze = nn.Linear(channels, 2)
         self.excite = nn.Linear(2, channels)
+        self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, _, _ = x.shape
-        scale = self.excite(functional.relu(self.squeeze(x.mean((2, 3))))).sigmoid()
+        scale = self.gate(self.excite(functional.relu(self.squeeze(x.mean((2, 3))))))
         return x * scale.view(batch, channels, 1, 1)
 
 
 class FixedSqueezeExcite(SqueezeExcite):
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.excite(functional.relu(self.squeeze(x.mean((2, 3)).view(-1, 4)))).sigmoid()
+        scale = self.gate(self.excite(functional.relu(self.squeeze(x.mean((2, 3)).view(-1, 4)))))
         return x * scale.view(-1, 4, 1, 1)
 
 

@@ -124,7 +124,8 @@ def test_a_worker_that_is_killed_with_four_losses_costs_no_evaluation(fused: Pat
 
 def test_a_run_from_before_there_were_plans_goes_on_one_loss_at_a_time(tmp_path: Path) -> None:
     directory = tmp_path / "old"
-    plain = [*SETTINGS, "--set=execution.way=processes", "--set=search.iterations=3", "--workers=1"]
+    smaller = [f"--set=search.{setting}" for setting in ("initial=6", "population=3", "iterations=1")]
+    plain = [*SETTINGS, *smaller, "--set=execution.way=processes", "--workers=1"]
     run_lossmith("search", *plain, f"--run={tmp_path / 'plain'}")
     with subprocess.Popen(
         lossmith_command("search", *plain, f"--run={directory}"), stdout=subprocess.DEVNULL

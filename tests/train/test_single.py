@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lossmith.errors import DataError
-from lossmith.train import batches, single
+from lossmith.train import batches
 from lossmith.train.data import Dataset, Split, load_dataset
 from lossmith.train.dropout import Dropout
-from lossmith.train.single import TrainingStoppedError, train
 from lossmith.train.result import EpochRecord, TrainingResult
+from lossmith.train.single import TrainingStoppedError, train
 from lossmith.train.task import TaskConfig, load_task
 from lossmith.verdict import Reason
 

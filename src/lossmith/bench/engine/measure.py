@@ -3,66 +3,33 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
-from torch.nn import functional
 
 from lossmith.bench.engine.cost import bytes_per_step, flops_per_step
 from lossmith.bench.engine.crew import Crew
 from lossmith.bench.engine.data import timed, whole
 from lossmith.bench.engine.limits import Limits, measure_limits
 from lossmith.bench.engine.loads import Evaluations, Scoring, Training
-from lossmith.bench.engine.memory import available, peak_memory
+from lossmith.bench.engine.machine import busy_share, machine_name
 from lossmith.bench.engine.pace import Pace, Window, joint_rate
-from lossmith.bench.engine.plain import plain_evaluation, plain_times, threads_of_torch
-from lossmith.bench.engine.result import EngineResult, Memory, Share, Way
+from lossmith.bench.engine.plain import plain_evaluation, plain_times
+from lossmith.bench.engine.plans import Options, choose_plans, plan_name
+from lossmith.bench.engine.result import EngineResult, Share, Way
 from lossmith.bench.engine.searching import seconds_per_candidate
 from lossmith.bench.engine.shares import Shares
-from lossmith.bench.losses import EVOLVED, compiler_missing
-from lossmith.train.batches import Seeds
+from lossmith.bench.losses import EVOLVED
 from lossmith.train.data import Dataset
-from lossmith.train.fused.network import FusionError
-from lossmith.train.fused.stream import Stream
-from lossmith.train.inputs import largest_size
 from lossmith.train.plan import Plan
-from lossmith.train.single import new_model
 from lossmith.train.task import TaskConfig
 
-SLOTS = (1, 4, 8, 16, 32)
-QUICK_SLOTS = (1, 8)
-PLAIN = "plain PyTorch"
 LOSSES = ("cross_entropy", EVOLVED[1])  # whose shares are told
-_CPU = torch.device("cpu")
 _LONGEST_STEP = 6.0  # seconds; losses at once that need longer are not tried
 _LONGEST_EVALUATION = 20.0  # seconds; one that needs longer is not measured as a whole
-_MEMORY_SHARE = 0.7  # of what is available
-_SLOW_BFLOAT16 = 1.5  # times float32; where a small step takes longer, the rest is not measured
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How thoroughly."""
-
-    quick: bool
-    synthetic: bool
-
-    @property
-    def rounds(self) -> int:
-        return 1 if self.quick else 3
-
-    @property
-    def window(self) -> Window:
-        return Window(0.2, 1, 2) if self.quick else Window(1.0)
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        return QUICK_SLOTS if self.quick else SLOTS
+_BUSY = 0.1  # share of the machine that others use; with more, the user is warned
 
 
 @dataclass(slots=True)
@@ -96,22 +63,27 @@ class _Bench:
         self._task, self._dataset, self._options, self._status = task, dataset, options, status
         self._cores = len(os.sched_getaffinity(0))
         self._notes: list[str] = []
-        self._memory: list[Memory] = []
         self._compile_seconds: float | None = None
 
     def run(self) -> EngineResult:
+        busy = busy_share()
+        if busy > _BUSY:
+            self._notes.append(
+                f"other programs use {busy:.0%} of this machine: these figures say little, above all those of plain"
+                " PyTorch with several threads, which wait for each other"
+            )
         if self._task.stages:
-            self._notes.append(f"only the first of the task's {len(self._task.stages)} stages is measured")
+            stages = len(self._task.stages)
+            self._notes.append(f"only the first of the task's {stages} stages is measured, so evaluations are not")
         if self._task.prescreen is not None:
             self._notes.append("the task's pre-screen is not measured")
         self._status("counting operations")
         flops, moved = flops_per_step(self._task, self._dataset), bytes_per_step(self._task, self._dataset)
-        plans = [Plan("processes"), *self._fusable()]
-        self._status("memory")
-        plans = self._affordable(plans)
-        plans += self._more_plans(plans)
+        self._status("memory, and what else can be tried")
+        tried = choose_plans(self._task, self._dataset, self._options, self._cores)
+        self._notes += tried.notes
         with Crew(self._cores, self._task, self._dataset) as crew:
-            variants = [*self._plain(), *self._variants(plans)]
+            variants = [*self._plain(), *self._variants(tried.plans)]
             limits = self._rounds(crew, variants)
             self._status("scoring")
             scoring = 1.0 / crew.measure(Scoring(), self._options.window, self._cores).rate * self._cores
@@ -120,13 +92,14 @@ class _Bench:
             shares = self._shares(crew, best, scoring)
             plain, measured = self._evaluations(crew, ways[0], best)
         self._status("the search")
-        initial, children = (32, 16) if self._options.quick else (128, 64)
+        initial, children = (16, 8) if self._options.quick else (128, 64)
         channels, height, width = self._dataset.image_shape
         return EngineResult(
             task=self._task.name,
             data=f"{self._dataset.name}, {channels}x{height}x{width}, {self._dataset.num_classes} classes",
             synthetic=self._options.synthetic,
-            machine=_machine(),
+            machine=machine_name(),
+            busy=busy,
             cores=self._cores,
             torch=torch.__version__,
             flops_per_step=flops,
@@ -140,78 +113,16 @@ class _Bench:
             best_evaluations_per_hour=measured,
             shares=shares,
             search_seconds=seconds_per_candidate(self._dataset.num_classes, initial=initial, children=children),
-            memory=tuple(self._memory),
+            memory=tuple(tried.memory),
             compile_seconds=self._compile_seconds,
             notes=tuple(self._notes),
         )
 
     # -- what is measured --------------------------------------------------------------------------------------------
 
-    def _fusable(self) -> Iterator[Plan]:
-        try:
-            Stream(timed(self._task), self._dataset, 1, _CPU, torch.float32)
-        except FusionError as error:
-            self._notes.append(f"not fused: {error}")
-            return
-        yield from (Plan("fused", slots) for slots in self._options.slots)
-
-    def _affordable(self, plans: list[Plan]) -> list[Plan]:
-        """The plans that the memory allows for in every core's process; what each takes is noted."""
-        kept: list[Plan] = []
-        room = _MEMORY_SHARE * available()
-        each = 0.0  # MiB of a loss, as the last measurement says
-        for plan in plans:
-            if each * plan.slots * self._cores > room:
-                self._notes.append(f"{plan.slots} losses at once would need more than this machine's memory")
-                continue
-            base, peak = peak_memory(self._task, plan, synthetic=self._options.synthetic)
-            self._memory.append(Memory(plan, base, peak))
-            each = peak / plan.slots
-            if (base + peak) * self._cores > room:
-                self._notes.append(f"{plan.slots} losses at once in {self._cores} processes would not fit into memory")
-                continue
-            kept.append(plan)
-        return kept
-
-    def _more_plans(self, plans: list[Plan]) -> list[Plan]:
-        """bfloat16 where it is no waste of time, and compilation where there is a compiler."""
-        more: list[Plan] = []
-        self._status("bfloat16")
-        cost = self._bfloat16_cost()
-        if cost > _SLOW_BFLOAT16:
-            self._notes.append(f"bfloat16 is left out: a small step takes {cost:.1f} times as long as in float32 here")
-        else:
-            largest = max((plan.slots for plan in plans if plan.way == "fused" and plan.slots <= 8), default=0)
-            more += [replace(plan, dtype="bfloat16") for plan in plans if plan.slots == largest or plan == plans[0]]
-        if self._options.quick:
-            self._notes.append("nothing is compiled: --quick")
-        elif missing := compiler_missing():
-            self._notes.append(missing)
-        else:
-            more.append(Plan("processes", compiled=True))
-        return more
-
-    def _bfloat16_cost(self) -> float:
-        """How many times as long as in float32 a step of 8 images takes, on one thread."""
-        task = timed(self._task)
-        channels, _, _ = self._dataset.image_shape
-        images_BCHW = torch.rand(8, channels, *largest_size(task, self._dataset.image_shape))
-        model = new_model(task, self._dataset, Seeds.of(0), _CPU)
-        labels_B = torch.zeros(8, dtype=torch.int64)
-        times: dict[bool, list[float]] = {False: [], True: []}
-        with threads_of_torch(1):
-            for _ in range(3):
-                for reduced, found in times.items():
-                    began = time.perf_counter()
-                    with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-                        logits_BK = model(images_BCHW).float()
-                    functional.cross_entropy(logits_BK, labels_B).backward()
-                    found.append(time.perf_counter() - began)
-        return min(times[True]) / min(times[False])
-
     def _plain(self) -> list[_Variant]:
-        everything = _Variant(PLAIN, None, 1, self._cores)
-        return [everything, _Variant(PLAIN, None, 1)] if self._cores > 1 else [everything]
+        counts = (self._cores, 1) if self._cores > 1 else (1,)
+        return [_Variant(f"plain, {_words(count, 'thread')}", None, 1, count) for count in counts]
 
     def _variants(self, plans: list[Plan]) -> Iterator[_Variant]:
         for plan in plans:
@@ -226,14 +137,15 @@ class _Bench:
         counts = (1, self._cores) if self._cores > 1 else (1,)
         limits: dict[int, Limits] = {}
         for number in range(1, self._options.rounds + 1):
+            place = f"round {number} of {self._options.rounds}"
             for variant in list(variants):
-                self._status(f"round {number} of {self._options.rounds}: {variant.name}, {_how_many(variant)}")
+                self._status(f"{place}: {variant.name}, {_words(variant.processes, 'process')}")
                 if variant.plan is not None and self._too_long(variant.plan, variants):
                     variants.remove(variant)
                     continue
                 variant.rates.append(self._rate(crew, variant))
             for count in counts:
-                self._status(f"round {number} of {self._options.rounds}: limits of {_words(count, 'process')}")
+                self._status(f"{place}: limits of {_words(count, 'process')}")
                 found = measure_limits(crew, self._options.window, count)
                 limits[count] = found.better(limits[count]) if count in limits else found
         return tuple(limits[count] for count in counts)
@@ -284,7 +196,7 @@ class _Bench:
                     rate=rate,
                     rounds=tuple(variant.rates),
                     ratio=rate / reference,
-                    evaluations_per_hour=3600.0 / seconds,
+                    evaluations_per_hour=None if self._task.stages else 3600.0 / seconds,
                     arithmetic=rate * flops / by_count[threads].arithmetic,
                     bandwidth=rate * moved / by_count[threads].bandwidth,
                 )
@@ -307,7 +219,7 @@ class _Bench:
 
     def _evaluations(self, crew: Crew, plain: Way, best: Way) -> tuple[float | None, float | None]:
         """Seconds of a whole evaluation in plain PyTorch, and those per hour of the best way, where not too long."""
-        if self._task.stages or best.plan is None:
+        if plain.evaluations_per_hour is None or best.evaluations_per_hour is None or best.plan is None:
             return None, None
         alone = measured = None
         if 3600.0 / plain.evaluations_per_hour < _LONGEST_EVALUATION:
@@ -321,27 +233,5 @@ class _Bench:
         return alone, measured
 
 
-def plan_name(plan: Plan) -> str:
-    """How a plan is called in the tables."""
-    words = ["processes" if plan.way == "processes" else f"fused, K = {plan.slots}"]
-    if plan.dtype != "float32":
-        words.append(plan.dtype)
-    if plan.compiled:
-        words.append("compiled")
-    return ", ".join(words)
-
-
-def _how_many(variant: _Variant) -> str:
-    return _words(variant.processes, "process") if variant.plan is not None else _words(variant.threads, "thread")
-
-
 def _words(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "es" if what.endswith("s") else "s")
-
-
-def _machine() -> str:
-    """The processor's name and what torch uses of it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{next(names, platform.machine())}, {torch.backends.cpu.get_cpu_capability()}"

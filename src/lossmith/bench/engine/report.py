@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from lossmith.bench.engine.data import find_task, images_of
-from lossmith.bench.engine.measure import Options, measure, plan_name
+from lossmith.bench.engine.measure import measure
+from lossmith.bench.engine.plans import Options, plan_name
 from lossmith.bench.engine.result import EngineResult
 from lossmith.files import write_atomically
 from lossmith.report.live import DecodingProgress
 
 FORMAT = 1  # of the JSON
+_SHORT = {"optimizer": "optim.", "network": "net"}
 
 
 def run(console: Console, *, task: str, data: Path | None, synthetic: bool, quick: bool, out: Path | None) -> None:
@@ -83,23 +85,23 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 def _ways(found: EngineResult) -> Table:
     images = " (random images: speed only)" if found.synthetic else ""
-    columns = ("procs", "threads", "steps/s", "ratio", "eval/h", "arith.", "bandw.")
+    columns = ("procs", "steps/s", "ratio", "eval/h", "arith.", "memory")
     table = _table(f"Ways of training{images}", "way", *columns)
     for way in found.ways:
         table.add_row(
             way.name,
             str(way.processes),
-            str(way.processes * way.threads),
             f"{way.rate:,.1f}",
             f"{way.ratio:.2f}",
-            f"{way.evaluations_per_hour:,.0f}",
+            "-" if way.evaluations_per_hour is None else f"{way.evaluations_per_hour:,.0f}",
             f"{way.arithmetic:.0%}",
             f"{way.bandwidth:.0%}",
         )
     table.caption = (
-        "steps: of candidates, of all processes together, median of the rounds; ratio: to the first line;"
-        " eval: of all steps, none ended early; arith., bandw.: shares of the limits of as many threads, bandwidth by"
-        " the estimate (a network that fits in the caches can exceed 100%)"
+        "plain: one network in plain PyTorch; procs: processes at the same time, of one thread each unless the way says"
+        " otherwise; steps: of candidates, of all processes together, median of the rounds; ratio: to the first line;"
+        " eval: of all steps, none ended early; arith., memory: shares of the limits of as many threads, that of memory"
+        " by the estimate (a network that fits in the caches can exceed 100%)"
     )
     return table
 
@@ -108,12 +110,13 @@ def _shares(found: EngineResult) -> Table:
     best = found.best
     parts = list(found.shares[0].parts)
     processes = f"{best.processes} process" + ("es" if best.processes > 1 else "")
-    table = _table(f"Where the time goes: {best.name}, {processes}", "loss", "ms a step", *parts)
+    names = (_SHORT.get(part, part) for part in parts)
+    table = _table(f"Where the time goes: {best.name}, {processes}", "loss", "ms", *names)
     for share, name in zip(found.shares, ("cross_entropy", "evolved"), strict=True):
         table.add_row(name, f"{share.milliseconds:.3f}", *(f"{share.parts[part]:.0%}" for part in parts))
     table.caption = (
-        f"evolved: {found.shares[1].loss}; ms of one core for a step of one candidate; data: gathering, augmentation,"
-        " scaling; network: forwards and backwards; loss: value and gradient on the logits"
+        f"evolved: {found.shares[1].loss}; ms: of one core, for a step of one candidate; data: gathering, augmentation,"
+        " scaling; net: forwards and backwards; loss: value and gradient on the logits"
     )
     return table
 
@@ -123,9 +126,7 @@ def _memory(found: EngineResult) -> Table:
     for memory in found.memory:
         each = memory.peak / memory.plan.slots
         table.add_row(plan_name(memory.plan), f"{memory.base:.0f}", f"{memory.peak:.0f}", f"{each:.1f}")
-    table.caption = (
-        "before: a new process with its imports and the data; the peak: code loaded at first use, too"
-    )
+    table.caption = "before: a new process with its imports and the data; the peak: code loaded at first use, too"
     return table
 
 
@@ -139,11 +140,10 @@ def _rest(found: EngineResult) -> str:
     if found.compile_seconds is not None:
         lines.append(f"compiling took {found.compile_seconds:.0f} s before the first step")
     best = found.best
-    evaluation = 3600.0 * best.processes * best.threads / best.evaluations_per_hour  # seconds of a core
     for stage, seconds in found.search_seconds.items():
-        share = seconds / (seconds + evaluation)
-        lines.append(
-            f"the search's own work, {stage}: {1e3 * seconds:.0f} ms of a core a candidate, {share:.1%} of all beside"
-            f" its evaluation (the ledger's writes not counted)"
-        )
+        line = f"the search's own work, {stage}: {1e3 * seconds:.0f} ms of a core a candidate"
+        if best.evaluations_per_hour is not None:
+            evaluation = 3600.0 * best.processes / best.evaluations_per_hour  # seconds of a core
+            line += f", {seconds / (seconds + evaluation):.1%} of all beside its evaluation"
+        lines.append(f"{line} (the ledger's writes not counted)")
     return "\n".join(lines)

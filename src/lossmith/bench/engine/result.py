@@ -12,14 +12,15 @@ from lossmith.train.plan import Plan
 class Way:
     """One way of training, measured, in so many processes at the same time."""
 
-    name: str  # without the numbers of processes and threads
+    name: str  # without the number of processes
     plan: Plan | None  # None: plain PyTorch, without the engine
     processes: int
     threads: int  # of each process
     rate: float  # candidate-steps per second, of all processes together; the median of the rounds
     rounds: tuple[float, ...]  # of each round
     ratio: float  # of the rate to that of plain PyTorch with all threads
-    evaluations_per_hour: float  # from the rate, the task's steps and the time that scoring takes; none ends early
+    # from the rate, the task's steps and the time that scoring takes, none ended early; None: it has stages
+    evaluations_per_hour: float | None
     arithmetic: float  # share of the limit of as many threads
     bandwidth: float  # share of the limit of as many threads, by the estimate of the bytes moved
 
@@ -50,6 +51,7 @@ class EngineResult:
     data: str  # name and shape of the images
     synthetic: bool
     machine: str
+    busy: float  # share of it that other programs used when the measurement began
     cores: int
     torch: str
     flops_per_step: int  # of one candidate, two for each multiply-add

@@ -127,9 +127,9 @@ def _locked(folder: Path, notice: Notice) -> int:
             except BlockingIOError:
                 notice(f"another process decodes the same images into {folder}; waiting for it")
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            if _is_at(handle, folder):
+            if _is_at(handle, folder):  # else another process renamed it, or cleared it away
+                if not os.access(folder, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 return handle
         except FileNotFoundError:  # another process finished between two of the lines above
             pass

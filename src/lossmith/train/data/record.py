@@ -16,7 +16,7 @@ from lossmith.files import write_atomically
 from lossmith.train.data.dataset import Dataset, Split
 
 _NAMES = ("train", "validation", "test")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ def load_splits(path: Path) -> SplitRecord:
         RunError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return SplitRecord(
                 str(arrays["checksum"]),
                 {name: str(arrays[f"{name}_part"]) for name in _NAMES},

@@ -97,8 +97,8 @@ def check_fused(task: TaskConfig, dataset: Dataset, device: torch.device) -> Non
 
     if logits_KBC is None or not _alike(logits_KBC.detach(), torch.stack(outputs).detach()):
         where = kinds[_first_difference(events, expected)]
-        what = f"fails ({one_line(error)})" if error else "computes something else"
-        raise FusionError(f"{where} {what} where losses are trained as one network: {_ADVICE}")
+        what, why = ("does not work", f" ({one_line(error)})") if error else ("computes something else", "")
+        raise FusionError(f"{where} {what} where losses are trained as one network{why}: {_ADVICE}")
     gradients = fused.gradients(fused.gradient(logits_KBC, on_logits))
     for output, on_output in zip(outputs, on_logits, strict=True):
         output.backward(on_output)

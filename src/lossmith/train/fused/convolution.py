@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from lossmith.train.fused.layout import images_of, rows_of
 
+_LINE = 64  # bytes of a line of the cache, at whose multiples torch's tensors begin
 BLOCK = 1 << 18  # numbers of patches that are made at once (1 MiB in float32): a core's second cache
 
 
@@ -30,6 +31,11 @@ class Geometry(NamedTuple):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+
+    def output(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the output, from those of the input."""
+        (r, s), (down, right), (top, left) = self
+        return (height + 2 * top - r) // down + 1, (width + 2 * left - s) // right + 1
 
 
 def fused_conv2d(
@@ -60,13 +66,28 @@ def fused_conv2d(
     if groups == 1 and dilation == (1, 1):
         kernel = (weight.shape[3], weight.shape[4])
         added = weight.new_zeros(weight.shape[:2]) if bias is None else bias
-        rows = _Product.apply(rows_of(x), weight, added, Geometry(kernel, stride, padding))
-        return images_of(rows)  # pyright: ignore[reportArgumentType] - apply is not typed
+        rows = _product(rows_of(x), weight, added, Geometry(kernel, stride, padding))
+        return images_of(rows)
     pieces = [
         functional.conv2d(piece, own, None if bias is None else bias[slot], stride, padding, dilation, groups)
         for slot, (piece, own) in enumerate(zip(x.chunk(slots, 1), weight.unbind(), strict=True))
     ]
     return torch.cat(pieces, 1)
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry) -> Tensor:
+    """As `_Product`.
+
+    The library that multiplies matrices rounds otherwise where a matrix begins within a line of the cache. All slots at
+    once are therefore taken only where all of their matrices begin at one.
+    """
+    slots, out_channels = weight.shape[:2]
+    h, w = geometry.output(rows.shape[1], rows.shape[2])
+    line = _LINE // rows.element_size()
+    if rows.shape[0] // slots * rows[0].numel() % line == 0 and out_channels * h * w * rows.shape[3] % line == 0:
+        return _Product.apply(rows, weight, bias, geometry)  # pyright: ignore[reportReturnType] - apply is not typed
+    by_slot = zip(rows.chunk(slots), weight.unbind(), bias.unbind(), strict=True)
+    return torch.cat([_Product.apply(own.clone(), w[None], b[None], geometry) for own, w, b in by_slot])  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 class _Product(torch.autograd.Function):
@@ -99,7 +120,10 @@ class _Product(torch.autograd.Function):
         slots, out_channels = weight.shape[:2]
         matrix = weight.reshape(slots, out_channels, -1)
         _, h, w, batch = grad.shape
-        grad = grad.contiguous().view(slots, out_channels, h, w, batch)
+        grad = grad.contiguous()
+        if grad.data_ptr() % _LINE:
+            grad = grad.clone()
+        grad = grad.view(slots, out_channels, h, w, batch)
         on_bias = grad.view(slots, out_channels, -1).sum(2)
         channels, height, width, _ = ctx.shape
         on_padded = None

@@ -152,25 +152,26 @@ class FusedSubsample(nn.Module):
 class FusedActivation(Fused):
     """A function of each number by itself.
 
-    Torch takes the numbers in memory by vectors and the last ones, that do not fill one, by other instructions, whose
-    rounding can differ. Where a slot's numbers are no multiple of a vector, each slot is therefore done by itself. (On
-    one thread: with several, each one's share has an end.)
+    Torch takes the numbers in memory by vectors, and the last ones, that do not fill one, by other instructions, whose
+    rounding can differ. Where a slot's numbers do not fill vectors, the last one of all is therefore filled up. (On one
+    thread: with several, each one's share has an end.)
     """
 
-    _VECTOR = 64  # at least the numbers that torch takes at once, on any CPU
+    _VECTOR = 64  # a multiple of what torch takes at once, on any CPU
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self._layer = layer
+        self._function: Callable[[Tensor], Tensor] = layer.forward
+        self._in_place = getattr(layer, "inplace", False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.numel() % (self.slots * self._VECTOR) == 0 or x.shape[1] % self.slots:
-            return self._layer(x)
         rows = x.movedim(0, -1)
-        # copies, for a function that works in place
-        pieces = [self._layer(own.clone()) for own in rows.reshape(self.slots, -1).unbind()]
-        whole = torch.cat(pieces).view(rows.shape).movedim(-1, 0)
-        return x.copy_(whole) if getattr(self._layer, "inplace", False) else whole
+        if x.device.type != "cpu" or (x.numel() // self.slots % self._VECTOR == 0 and rows.is_contiguous()):
+            return self._function(x)
+        missing = -x.numel() % self._VECTOR
+        whole = self._function(functional.pad(rows.reshape(-1), (0, missing)).clone())[: x.numel()]
+        found = whole.view(rows.shape).movedim(-1, 0)
+        return x.copy_(found) if self._in_place else found
 
 
 BY_SLOT: dict[type[nn.Module], Callable[[Any], Fused]] = {

@@ -71,8 +71,8 @@ def train_fused(
 ) -> Iterator[tuple[int, TrainingResult | Exception]]:
     """Train jobs on one task, up to `slots` at once; see `lossmith.train.engine.run`.
 
-    `bfloat16` runs the network under autocast, which on a CPU changes nothing here; weights, statistics and losses stay in
-    `dtype`. A result's seconds are the training's share of the time in which it trained beside others.
+    `bfloat16` runs the network under autocast, which on a CPU changes nothing here; weights, statistics and losses stay
+    in `dtype`. A result's seconds are the training's share of the time in which it trained beside others.
 
     Raises:
         FusionError: the model has a layer that cannot be fused, or the task has stages.
