@@ -34,8 +34,8 @@ def make_split(count: int, seed: int, size: int = 8, channels: int = 1) -> Split
 
 
 def make_dataset(size: int = 8, channels: int = 1) -> Dataset:
-    parts = (make_split(count, seed, size, channels) for seed, count in enumerate((48, 30, 33)))
-    return Dataset("bars", ("a", "b", "c"), *parts, "0" * 16)
+    train, validation, test = (make_split(count, seed, size, channels) for seed, count in enumerate((48, 30, 33)))
+    return Dataset("bars", ("a", "b", "c"), train, validation, test, "0" * 16)
 
 
 def make_task(**changes: Any) -> TaskConfig:

@@ -15,10 +15,13 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]  # [N, 3072]
 
 
-class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc] - the one in Python, whose parts can be replaced
+_Pickler: Any = vars(pickle)["_Pickler"]  # the one written in Python, whose parts can be replaced; typeshed hides it
+
+
+class _Python2Pickler(_Pickler):
     """Protocol 2 with Python 2's strings, and the names that NumPy's functions had."""
 
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[type, Any]] = dict(_Pickler.dispatch)
 
     def _save_string(self, text: bytes | str) -> None:
         content = text.encode("latin1") if isinstance(text, str) else text

@@ -164,7 +164,7 @@ def in_place(in_channels: int, num_classes: int) -> nn.Module:
 
 def frozen(in_channels: int, num_classes: int) -> nn.Module:
     model = _net(in_channels, num_classes, nn.Conv2d(4, 4, 1))
-    model[0].weight.requires_grad_(False)
+    next(model.parameters()).requires_grad_(False)  # the first layer's weight
     return model
 
 
@@ -176,7 +176,7 @@ def one_layer_twice(in_channels: int, num_classes: int) -> nn.Module:
 def zero_at_first(in_channels: int, num_classes: int) -> nn.Module:
     """The mixing of the slots is hidden until the last layer has left 0."""
     model = _net(in_channels, num_classes, SharedScale())
-    nn.init.zeros_(model[-1].weight)
+    nn.init.zeros_(model.get_submodule(str(len(list(model.children())) - 1)).get_parameter("weight"))
     return model
 
 
@@ -244,7 +244,7 @@ def tied(in_channels: int, num_classes: int) -> nn.Module:
 
 def hooked(in_channels: int, num_classes: int) -> nn.Module:
     layer = nn.Conv2d(4, 4, 1)
-    layer.register_forward_hook(lambda module, arguments, output: output * 2)
+    layer.register_forward_hook(lambda *given: torch.mul(given[2], 2))
     return _net(in_channels, num_classes, layer)
 
 

@@ -64,7 +64,7 @@ def test_random_images_stand_for_data_that_is_not_there(tmp_path: Path) -> None:
 
 def test_what_users_get_wrong(tmp_path: Path) -> None:
     for arguments, part in (
-        (["--task", "digit"], "no task preset 'digit'"),
+        (["--json", tmp_path / "none" / "file.json"], "name a file in a directory that exists"),
         (["--task", "cifar10-resnet9v2", "--data", tmp_path / "none"], str(tmp_path / "none")),
     ):
         error = run_lossmith("bench", "engine", *arguments, code=2)

@@ -357,6 +357,5 @@ def test_a_real_training_that_needs_too_much_memory_goes_on_with_fewer(ledger: L
     setup = engines.setup(Plan("fused", slots=8), engines.limited, load_dataset(task.data), {"a": task})
     rows, said = evaluate(setup, ledger, [("a", seed) for seed in range(8)])
     assert all(row.reason.ok and row.steps == 1 for row in rows.values())
-    print(said)
     assert said
     assert all(line.startswith("out of memory with") for line in said)

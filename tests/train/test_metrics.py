@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from lossmith.train.data import Split
 from lossmith.train.metrics import ECE_BINS, accuracy, predict, score
 
 
@@ -66,7 +67,7 @@ def test_prediction_leaves_the_mode_and_the_weights_alone() -> None:
     model = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Dropout(0.5))
     images = torch.arange(1, 4097, dtype=torch.int64).remainder(256).to(torch.uint8).view(1024, 1, 2, 2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    logits = predict(model, images, device=torch.device("cpu"), memory_format=torch.channels_last)
+    logits = predict(model, Split(images, torch.zeros(1024, dtype=torch.int64)), lambda batch: batch.float() / 255)
     assert model.training
     assert logits.shape == (1024, 4)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

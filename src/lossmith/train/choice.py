@@ -25,13 +25,14 @@ from torch import nn
 
 from lossmith.errors import LossmithError
 from lossmith.files import write_atomically
+from lossmith.train.batches import Seeds
 from lossmith.train.data import Dataset
 from lossmith.train.engine import Job
 from lossmith.train.fused.network import FusionError
 from lossmith.train.fused.stream import Stream
 from lossmith.train.memory import keep_memory
 from lossmith.train.plan import Plan
-from lossmith.train.single import TrainingStoppedError, train
+from lossmith.train.single import TrainingStoppedError, new_model, train
 from lossmith.train.task import TaskConfig
 from lossmith.version import __version__
 
@@ -42,6 +43,7 @@ _STEPS = 4  # at least
 
 Way = Literal["auto", "processes", "fused"]
 _PLAN = TypeAdapter(Plan)
+_CPU = torch.device("cpu")
 
 
 def choose(
@@ -82,11 +84,17 @@ def choose(
     compile_it = compiled is True
     if way == "processes" or (way == "auto" and (precision != "float32" or compile_it) and where.type == "cpu"):
         return Plan("processes", 1, precision, compile_it, "as configured")
+    try:
+        Stream(task, dataset, 1, where, torch.float32)  # asked each time, since a user's model may have changed
+    except FusionError as error:
+        if way == "fused":
+            raise
+        return Plan("processes", 1, precision, why=str(error))
     if way == "fused" and slots is not None:
-        Stream(task, dataset, 1, where, torch.float32)  # can it be fused?
         return Plan("fused", slots, precision, compile_it, "as configured")
     file = memory if memory is not None else cache_directory() / "plans.json"
-    key = _key(task.task_id, dataset.image_shape, dataset.num_classes, str(where), way, slots, precision)
+    layers = str(new_model(task, dataset, Seeds.of(0), _CPU)) if ":" in task.model else ""
+    key = _key(task.task_id, layers, dataset.image_shape, dataset.num_classes, str(where), way, slots, precision)
     known = _read(file)
     if (stored := _stored(known.get(key))) is not None:
         return stored
@@ -115,17 +123,16 @@ def _measured(
 ) -> Plan:
     alone = single_rate(task, dataset, device)
     best, rate, words = 1, alone, ""
-    try:
-        for count in SLOTS if slots is None else (slots,):
+    for count in SLOTS if slots is None else (slots,):
+        try:
             found = fused_rate(task, dataset, count, device)
-            words = f"{count} losses at once make {found / alone:.2f} times the steps per second of one (measured)"
-            if found < rate * GAIN:
-                break
-            best, rate = count, found
-    except FusionError as error:
-        if way == "fused":
-            raise
-        return Plan("processes", 1, precision, why=str(error))
+        except (MemoryError, torch.OutOfMemoryError):
+            words = f"there is not enough memory for {count} losses at once"
+            break
+        words = f"{count} losses at once make {found / alone:.2f} times the steps per second of one (measured)"
+        if found < rate * GAIN:
+            break
+        best, rate = count, found
     if best == 1 and way == "auto":
         return Plan("processes", 1, precision, why=words)
     words = f"{best} losses at once make {rate / alone:.2f} times the steps per second of one (measured)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +13,7 @@ class Plan:
     """The choice. Results depend on all of it but `slots` and `why`."""
 
     way: Literal["processes", "fused"]
-    slots: int = 1  # losses at once in one process
+    slots: Annotated[int, Field(ge=1)] = 1  # losses at once in one process
     dtype: Literal["float32", "bfloat16"] = "float32"
     compiled: bool = False
     why: str = field(default="", compare=False)  # what it was chosen for, for a person to read

@@ -29,7 +29,6 @@ from lossmith.train.task import TaskConfig
 LOSSES = ("cross_entropy", EVOLVED[1])  # whose shares are told
 _LONGEST_STEP = 6.0  # seconds; losses at once that need longer are not tried
 _LONGEST_EVALUATION = 20.0  # seconds; one that needs longer is not measured as a whole
-_BUSY = 0.1  # share of the machine that others use; with more, the user is warned
 
 
 @dataclass(slots=True)
@@ -67,11 +66,6 @@ class _Bench:
 
     def run(self) -> EngineResult:
         busy = busy_share()
-        if busy > _BUSY:
-            self._notes.append(
-                f"other programs use {busy:.0%} of this machine: these figures say little, above all those of plain"
-                " PyTorch with several threads, which wait for each other"
-            )
         if self._task.stages:
             stages = len(self._task.stages)
             self._notes.append(f"only the first of the task's {stages} stages is measured, so evaluations are not")
@@ -209,7 +203,7 @@ class _Bench:
         shares: list[Share] = []
         scoring_of_step = scoring * self._task.epochs / self._task.steps
         for loss in LOSSES:
-            self._status(f"shares of the time: {loss}")
+            self._status("shares of the time")
             extras = crew.measure(Shares(best.plan, loss), self._options.window, best.processes).extras
             parts = {part: statistics.mean(extra[part] for extra in extras) for part in extras[0]}
             parts["scoring"] = scoring_of_step

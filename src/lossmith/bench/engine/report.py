@@ -13,10 +13,12 @@ from lossmith.bench.engine.data import find_task, images_of
 from lossmith.bench.engine.measure import measure
 from lossmith.bench.engine.plans import Options, plan_name
 from lossmith.bench.engine.result import EngineResult
+from lossmith.errors import ConfigError
 from lossmith.files import write_atomically
 from lossmith.report.live import DecodingProgress
 
 FORMAT = 1  # of the JSON
+_BUSY = 0.1  # share of the machine that others use; with more, the user is warned
 _SHORT = {"optimizer": "optim.", "network": "net"}
 
 
@@ -32,8 +34,10 @@ def run(console: Console, *, task: str, data: Path | None, synthetic: bool, quic
         out: the file that takes everything as JSON.
 
     Raises:
-        LossmithError: no such task or data, or a measuring process failed.
+        LossmithError: no such task, data or directory of `out`, or a measuring process failed.
     """
+    if out is not None and (not out.name or not out.parent.is_dir()):
+        raise ConfigError(f"--json {out}: name a file in a directory that exists")
     config = find_task(task, data, synthetic=synthetic)
     with DecodingProgress(console) as display:
         dataset = images_of(config, synthetic=synthetic, progress=display.update)
@@ -68,6 +72,12 @@ def print_result(console: Console, found: EngineResult) -> None:
             f" {limit.bandwidth / 1e9:.1f} GB/s (triad)",
             markup=False,
         )
+    if found.busy > _BUSY:
+        console.print(
+            f"note: other programs used {found.busy:.0%} of this machine when the measurement began. Figures taken"
+            " beside others say little, above all those of plain PyTorch with several threads, which wait for each"
+            " other."
+        )
     for table in (_ways(found), _shares(found), _memory(found)):
         console.print(table)
     console.print(_rest(found), markup=False)
@@ -93,7 +103,7 @@ def _ways(found: EngineResult) -> Table:
             str(way.processes),
             f"{way.rate:,.1f}",
             f"{way.ratio:.2f}",
-            "-" if way.evaluations_per_hour is None else f"{way.evaluations_per_hour:,.0f}",
+            _hourly(way.evaluations_per_hour),
             f"{way.arithmetic:.0%}",
             f"{way.bandwidth:.0%}",
         )
@@ -104,6 +114,12 @@ def _ways(found: EngineResult) -> Table:
         " by the estimate (a network that fits in the caches can exceed 100%)"
     )
     return table
+
+
+def _hourly(count: float | None) -> str:
+    if count is None:
+        return "-"
+    return f"{count:,.0f}" if count >= 10 else f"{count:.2f}"
 
 
 def _shares(found: EngineResult) -> Table:

@@ -90,7 +90,7 @@ def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
         label = classes.index(subfolder.name)
         try:
             with os.scandir(subfolder) as entries:
-                images = [entry for entry in entries if Path(entry.name).suffix.lower() in _SUFFIXES]
+                images = [entry for entry in entries if _is_image(entry.name)]
             for entry in sorted(images, key=lambda entry: entry.name):
                 state = entry.stat()
                 listed.append(_File(entry.path, state.st_size, state.st_mtime_ns, label))
@@ -99,6 +99,12 @@ def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[_File]:
     if not listed:
         raise DataError(f"{folder}: no image files in its class folders; known are {', '.join(sorted(_SUFFIXES))}")
     return listed
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file's suffix says so; without `Path`, which takes half of the time that listing a large set takes."""
+    stem, _, suffix = name.rpartition(".")
+    return stem != "" and f".{suffix.lower()}" in _SUFFIXES
 
 
 def _items(listed: list[_File]) -> Callable[[int, int], list[Item]]:
