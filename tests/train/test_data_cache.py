@@ -8,7 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -331,21 +331,41 @@ print(most, dataset.train.images.numel() / 1e6)
 """
 
 
-def test_a_training_set_is_never_held_in_memory(root: Path, tmp_path: Path) -> None:
+def write_large_npz(place: Path) -> Path:
+    images = np.zeros((32_000, 64, 64, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(32_000) % 251
+    place.mkdir()
+    np.savez_compressed(place / "large.npz", images=images, labels=np.arange(32_000) % 10)
+    return place / "large.npz"
+
+
+def write_large_folder(place: Path) -> Path:
+    for label in ("a", "b"):
+        write_image(place / "train" / label / "0.png", np.full((512, 512, 3), 7, np.uint8))
+        for number in range(1, 260):
+            os.link(place / "train" / label / "0.png", place / "train" / label / f"{number}.png")
+    return place
+
+
+@pytest.mark.parametrize(("source", "write"), [("npz", write_large_npz), ("folder", write_large_folder)])
+def test_a_training_set_is_never_held_in_memory(
+    root: Path, tmp_path: Path, source: str, write: Callable[[Path], Path]
+) -> None:
     """Neither while it is decoded, nor for its checksum, nor while batches are taken from it."""
-    images = np.zeros((16_000, 64, 64, 3), np.uint8)
-    images[:, 0, 0, 0] = np.arange(16_000) % 251
-    path = tmp_path / "large.npz"
-    np.savez_compressed(path, images=images, labels=np.arange(16_000) % 10)
-    del images
-    gc.collect()
-    command = [sys.executable, "-c", MEASURE, "npz", str(path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    command = [sys.executable, "-c", MEASURE, source, str(write(tmp_path / "data"))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     grown, size = map(float, done.stdout.split())
-    assert size > 190
-    assert grown < 80
+    assert size > 390
+    assert grown < size / 3
+
+
+def test_what_is_loaded_does_not_change_with_its_files(root: Path, tmp_path: Path, config: DataConfig) -> None:
+    dataset, _ = load(config)
+    before = in_memory(dataset)
+    shutil.rmtree(tmp_path / "pets")
+    shutil.rmtree(root)
+    assert same(before, dataset)
 
 
 # --- places that cannot be written ------------------------------------------------------------------------------------

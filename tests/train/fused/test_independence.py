@@ -43,12 +43,12 @@ def test_a_slots_bits_do_not_depend_on_the_others(model: str, size: int, batch: 
 def test_slots_refilled_in_any_order(seed: int) -> None:
     """Jobs that end at any step and leave by all ways, so that slots move all the time."""
     dataset = make_dataset(7)
-    rules = [{"from_epoch": 2, "min_train_accuracy": 0.6}]
+    rules = [{"from_epoch": epoch, "min_train_accuracy": minimum} for epoch, minimum in ((1, 0.3), (2, 0.5))]
     task = make_task(steps=9, batch_size=5, epoch_steps=3, stopping=rules, optimizer={"learning_rate": 0.003})
     draw = random.Random(seed)  # noqa: S311 - an order, no secret
 
     def jobs() -> list[Job]:
-        whole = [Job(number, LOSSES[number % 4], number // 3) for number in range(6)]
+        whole = [Job(number, LOSSES[number % 4], number // 3) for number in range(8)]
         nan = [Job(10 + step, FromStep(step, spoil), step % 3) for step in (0, 2, 5, 7)]
         raising = [Job(20 + step, FromStep(step, refuse), step % 2) for step in (1, 4, 8)]
         found = [*whole, *nan, *raising]

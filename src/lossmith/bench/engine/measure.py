@@ -82,7 +82,8 @@ class _Bench:
             self._status("scoring")
             scoring = 1.0 / crew.measure(Scoring(), self._options.window, self._cores).rate * self._cores
             ways = self._ways(variants, limits, flops, moved, scoring)
-            best = max((way for way in ways if way.plan is not None), key=lambda way: way.rate)
+            whole_machine = (way for way in ways if way.plan is not None and way.processes == self._cores)
+            best = max(whole_machine, key=lambda way: way.rate)
             shares = self._shares(crew, best, scoring)
             plain, measured = self._evaluations(crew, ways[0], best)
         self._status("the search")

@@ -154,7 +154,9 @@ def _rest(found: EngineResult) -> str:
     if found.best_evaluations_per_hour is not None:
         lines.append(f"whole evaluations, {found.best.name}: {found.best_evaluations_per_hour:,.0f} an hour")
     if found.compile_seconds is not None:
-        lines.append(f"compiling took {found.compile_seconds:.0f} s before the first step")
+        lines.append(
+            f"compiling took {found.compile_seconds:.0f} s before the first step (less where torch has kept it)"
+        )
     best = found.best
     for stage, seconds in found.search_seconds.items():
         line = f"the search's own work, {stage}: {1e3 * seconds:.0f} ms of a core a candidate"

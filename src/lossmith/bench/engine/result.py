@@ -58,7 +58,7 @@ class EngineResult:
     bytes_per_step: int  # of one candidate; an estimate
     limits: tuple[Limits, ...]  # of one thread, and of all
     ways: tuple[Way, ...]  # the first is plain PyTorch with all threads
-    best: Way  # the fastest of the engine's
+    best: Way  # the fastest of the engine's that use all cores
     evaluation_steps: int
     scoring_seconds: float  # of one candidate at the end of an epoch, in all processes at once
     plain_evaluation: float | None  # seconds of one, as measured; None: too long

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from lossmith.train.data.mapped import ImageFile
-
-_CHUNK = 1024  # images hashed at once, to bound the memory of their copies
+from lossmith.train.data.source import rows_at_once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +95,9 @@ def content_checksum(classes: tuple[str, ...], splits: tuple[Split, ...]) -> str
     """16 hexadecimal digits that change with any class name, pixel, label, order or border between splits."""
     digest = hashlib.sha256(repr(classes).encode())
     for split in splits:
-        digest.update(repr((len(split), *split.images.shape[1:])).encode())
-        for chunk in split.chunks(_CHUNK):
+        shape = tuple(split.images.shape[1:])
+        digest.update(repr((len(split), *shape)).encode())
+        for chunk in split.chunks(rows_at_once(shape)):
             digest.update(chunk.contiguous().numpy().data)
         digest.update(split.labels.numpy().astype("<i8").data)
     return digest.hexdigest()[:16]
