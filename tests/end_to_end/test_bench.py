@@ -14,7 +14,7 @@ from commandline import run_lossmith
 def test_the_engine_on_digits(tmp_path: Path) -> None:
     file = tmp_path / "engine.json"
     text = run_lossmith("bench", "engine", "--quick", "--json", file)
-    assert all(len(line.rstrip()) <= 80 for line in text.splitlines())
+    assert all(len(line.rstrip()) <= 80 for line in text.splitlines() if str(file) not in line)
     for part in ("task 'digits'", "GFLOP/s", "plain, 1 thread", "processes", "fused, K = 8", "Where the time goes"):
         assert part in text
     assert "random images" not in text

@@ -211,6 +211,19 @@ def test_what_fails_the_pre_screen_is_told_before_others_end(dataset: Dataset) -
     assert sorted(told) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("plan", WAYS, ids=str)
+def test_a_job_may_come_of_a_failed_pre_screen(dataset: Dataset, plan: Plan) -> None:
+    """Nothing is in training then, but the next job is there as soon as the failure is told."""
+    waiting = [Job(0, backwards, 0)]
+    told: list[int] = []
+    task = make_task(steps=6, prescreen=SCREEN)
+    for number, _ in run(task, dataset, lambda: waiting.pop() if waiting else None, plan):
+        told.append(number)
+        if number < 2:
+            waiting.append(Job(number + 1, LOSSES[0], 0))
+    assert told == [0, 1, 2]
+
+
 def test_a_pre_screen_in_processes_is_not_told_of_the_test_split(dataset: Dataset) -> None:
     task = make_task(steps=6, prescreen=SCREEN)
     ways: list[Literal["processes", "fused"]] = ["processes", "fused"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bars import LOSSES, make_dataset, make_task
-from lossmith.errors import DataError
+from lossmith.errors import ConfigError, DataError
 from lossmith.train import batches, single
 from lossmith.train.dropout import Dropout
 from lossmith.train.single import train
@@ -35,6 +35,13 @@ def test_a_task_without_stages_is_one() -> None:
 def test_a_stage_takes_from_the_task_what_it_leaves_out() -> None:
     task = make_task(**PROGRESSIVE, resize=12)
     assert stages(task) == (Stage(0, 5, 6, 0.1, 2.0), Stage(5, 9, 8, 0.2, None), Stage(9, 12, 12, 0.3, 9.0))
+
+
+def test_a_dropout_is_not_left_over_from_the_stage_before() -> None:
+    mixed = {"steps": 4, "stages": [{"steps": 2, "dropout": 0.1}, {"steps": 2}]}
+    with pytest.raises(ConfigError, match="some stages have a dropout and others none"):
+        make_task(**mixed)
+    assert [stage.dropout for stage in stages(make_task(**mixed, dropout=0.4))] == [0.1, 0.4]
 
 
 def test_progressive_training_changes_size_dropout_and_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,8 @@ class TaskConfig(Settings):
     def _check_stages(self) -> TaskConfig:
         if self.stages and (total := sum(stage.steps for stage in self.stages)) != self.steps:
             raise ValueError(f"steps is {self.steps}, but its stages have {total} in all: make them equal")
+        if self.dropout is None and len({stage.dropout is None for stage in self.stages}) == 2:
+            raise ValueError("some stages have a dropout and others none: set it in all of them, or the task's dropout")
         if any(stage.magnitude is not None for stage in self.stages) and self.augment.randaugment is None:
             raise ValueError("a stage has a magnitude, but augment.randaugment is not set: set it")
         if (total := self.schedule.total_steps) is not None and total < self.steps:

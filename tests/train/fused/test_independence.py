@@ -27,19 +27,21 @@ def refuse(loss: Tensor, logits: Tensor) -> Tensor:
     raise ArithmeticError("refused")
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("size", "batch", "channels"), [(7, 5, 3), (9, 3, 1)])
+@pytest.mark.parametrize(
+    ("model", "size", "batch", "channels"),
+    [*((model, 7, 5, 3) for model in MODELS), ("resnet9v2", 9, 3, 1), ("user_models:excited", 6, 3, 1)],
+)
 def test_a_slots_bits_do_not_depend_on_the_others(model: str, size: int, batch: int, channels: int) -> None:
     dataset = make_dataset(size, channels)
     task = make_task(model=model, steps=3, batch_size=batch, epoch_steps=2)
-    jobs = [Job(number, LOSSES[number % 4], number // 2) for number in range(5)]
+    jobs = [Job(number, LOSSES[number], number // 2) for number in range(4)]
     by_itself = {job.number: together(task, dataset, [job], 1)[job.number] for job in jobs}
-    for slots in (2, 5):
+    for slots in (2, 4):
         found = together(task, dataset, jobs, slots)
         assert [number for number in found if not same_bits(found[number], by_itself[number])] == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_slots_refilled_in_any_order(seed: int) -> None:
     """Jobs that end at any step and leave by all ways, so that slots move all the time."""
     dataset = make_dataset(7)

@@ -16,6 +16,7 @@ from lossmith.train.engine import Job
 from lossmith.train.result import TrainingResult
 from lossmith.verdict import Reason
 
+SHORT = {"steps": 6, "epoch_steps": 3}
 NEIGHBOURS = [Job(number, LOSSES[number % 4], number) for number in range(3)]
 
 
@@ -64,7 +65,7 @@ def refuse(loss: Tensor, logits: Tensor) -> Tensor:
 
 
 def after(change: Callable[[Tensor, Tensor], Any]) -> Callable[[], FromStep]:
-    return lambda: FromStep(7, change)
+    return lambda: FromStep(4, change)
 
 
 # what a loss does -> how its training ends
@@ -113,14 +114,14 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="module")
 def neighbours(dataset: Dataset) -> dict[int, Outcome]:
     """The neighbours without anyone between them."""
-    return together(make_task(), dataset, NEIGHBOURS, 3)
+    return together(make_task(**SHORT), dataset, NEIGHBOURS, 3)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_loss_ends_as_it_does_alone_and_alone(dataset: Dataset, neighbours: dict[int, Outcome], ending: str) -> None:
     make, expected = ENDINGS[ending]
-    single = alone(make_task(), dataset, Job(9, make(), 1)).result
-    outcomes = together(make_task(), dataset, [NEIGHBOURS[0], Job(9, make(), 1), *NEIGHBOURS[1:]], 4)
+    single = alone(make_task(**SHORT), dataset, Job(9, make(), 1)).result
+    outcomes = together(make_task(**SHORT), dataset, [NEIGHBOURS[0], Job(9, make(), 1), *NEIGHBOURS[1:]], 4)
     fused = outcomes.pop(9).result
     assert all(same_bits(outcomes[job.number], neighbours[job.number]) for job in NEIGHBOURS)
     if isinstance(expected, str):
@@ -159,15 +160,17 @@ def test_weights_that_are_not_finite_are_seen_at_the_end_of_the_epoch(dataset: D
 def test_a_loss_that_draws_has_draws_of_its_own_and_leaves_no_trace(dataset: Dataset) -> None:
     """The same with other neighbours that draw, after other draws, and alone."""
     before = torch.random.get_rng_state()
-    first = together(make_task(), dataset, [Job(0, dropping, 3)], 1)[0]
+    first = together(make_task(**SHORT), dataset, [Job(0, dropping, 3)], 1)[0]
     assert torch.equal(torch.random.get_rng_state(), before)
     with torch.random.fork_rng():
         torch.rand(17)
-        again = together(make_task(), dataset, [Job(1, dropping, 2), Job(0, dropping, 3), Job(2, dropping, 3)], 2)
+        again = together(
+            make_task(**SHORT), dataset, [Job(1, dropping, 2), Job(0, dropping, 3), Job(2, dropping, 3)], 2
+        )
     assert same_bits(again[0], first)
     assert same_bits(again[2], first)
     assert not same_bits(again[1], first)
-    single = alone(make_task(), dataset, Job(0, dropping, 3)).result
+    single = alone(make_task(**SHORT), dataset, Job(0, dropping, 3)).result
     assert isinstance(single, TrainingResult)
     assert isinstance(first.result, TrainingResult)
     losses = [[record.train_loss for record in result.curve] for result in (single, first.result)]
@@ -175,7 +178,7 @@ def test_a_loss_that_draws_has_draws_of_its_own_and_leaves_no_trace(dataset: Dat
 
 
 def test_targets_that_are_mixed_are_given_back_as_well(dataset: Dataset) -> None:
-    task = make_task(augment={"mixup": 0.4})
+    task = make_task(**SHORT, augment={"mixup": 0.4})
     expected = together(task, dataset, NEIGHBOURS, 3)
     found = together(task, dataset, [Job(9, relabelling, 1), *NEIGHBOURS], 4)
     assert all(same_bits(found[number], expected[number]) for number in expected)

@@ -19,7 +19,7 @@ Labels = npt.NDArray[np.int64]  # [N]
 PartName = Literal["train", "validation", "test"]
 Progress = Callable[[int, int], None]  # images decoded so far, images in all
 
-_CHUNK_BYTES = 8 << 20  # of an array handed over at once: enough to be fast, little enough to count for nothing
+_CHUNK_BYTES = 2 << 20  # of an array handed over at once: enough to be fast, little enough to count for nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
