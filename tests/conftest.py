@@ -12,6 +12,7 @@ torch.set_num_threads(1)
 settings.register_profile("lossmith", deadline=None, derandomize=True)  # the same examples on every machine
 settings.load_profile("lossmith")
 
-# decoded images go where the tests' own go, and not into the user's cache; programs that tests start inherit it
-os.environ["LOSSMITH_CACHE"] = tempfile.mkdtemp(prefix="lossmith-tests-cache-")
-atexit.register(shutil.rmtree, os.environ["LOSSMITH_CACHE"], ignore_errors=True)
+# decoded images and remembered choices go to a place of the tests' own; programs that tests start inherit it
+for name in ("LOSSMITH_CACHE", "XDG_CACHE_HOME"):
+    os.environ[name] = tempfile.mkdtemp(prefix="lossmith-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)

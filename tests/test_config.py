@@ -144,13 +144,14 @@ def test_a_run_from_before_there_was_a_choice_goes_on_one_loss_at_a_time() -> No
 
 
 def test_how_losses_are_trained_is_set() -> None:
-    overrides = ["execution.way=fused", "execution.slots=4", "execution.dtype=bfloat16", "execution.compile=true"]
+    overrides = ["execution.way=fused", "execution.slots=4", "execution.dtype=bfloat16", "execution.compile=false"]
     execution = load_preset("smoke", overrides).execution
-    assert (execution.way, execution.slots, execution.dtype, execution.compile) == ("fused", 4, "bfloat16", True)
+    assert (execution.way, execution.slots, execution.dtype, execution.compile) == ("fused", 4, "bfloat16", False)
     for override, message in [
         ("execution.way=fuse", "execution.way"),
         ("execution.slots=0", "execution.slots"),
         ("execution.compile=3", "execution.compile"),
+        ("execution={way: fused, compile: true}", "way 'fused' is not compiled"),
     ]:
         with pytest.raises(ConfigError, match=message):
             load_preset("smoke", [override])

@@ -32,7 +32,7 @@ from lossmith.search.seeds import comparison_seeds
 from lossmith.search.serving import EvaluationSetup, training_device
 from lossmith.study.comparison import compare, require_two
 from lossmith.train.data import fetch_fashion_mnist
-from lossmith.train.data.fashion import cache_directory
+from lossmith.train.data.fashion import download_directory
 from lossmith.train.task import TaskConfig, load_task, task_names
 
 _STOPPED = 130
@@ -274,7 +274,7 @@ def _bench(what: arguments.BenchLosses | arguments.BenchEngine, console: Console
 
 def _fetch(console: Console) -> None:
     with live.DownloadProgress(console) as display:
-        directory = fetch_fashion_mnist(cache_directory(), progress=display.update)
+        directory = fetch_fashion_mnist(download_directory(), progress=display.update)
     print(f"Fashion-MNIST is in {directory}")
 
 

@@ -85,6 +85,8 @@ class ExecutionConfig(Settings):
     def _one_in_processes(self) -> Self:
         if self.way == "processes" and self.slots not in (None, 1):
             raise ValueError(f"slots is {self.slots}, but way 'processes' trains one loss at a time: use way 'fused'")
+        if self.way == "fused" and self.compile is True:
+            raise ValueError("compile is true, but way 'fused' is not compiled: use way 'processes'")
         return self
 
 

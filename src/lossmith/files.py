@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never a part."""
+"""Where files go that can be made again, and writing so that a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 from lossmith.errors import RunError
+
+
+def cache_directory() -> Path:
+    """Lossmith's directory for what can be made or fetched again: lossmith in $XDG_CACHE_HOME, or in ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache").absolute() / "lossmith"
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:

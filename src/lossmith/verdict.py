@@ -46,7 +46,7 @@ class Reason(enum.Enum):
         "it does not train a small network on a small problem; lower rungs.microtask.threshold to let it pass",
     )
     NO_CHILD = "no_child", "no valid new child was found within the allowed number of mutations of this parent"
-    # while a network is trained: train/engine.py
+    # while a network is trained: train/single.py, train/fused/stream.py
     LOSS_NOT_FINITE = "loss_not_finite", "the training loss became NaN or infinite; try a smaller learning rate"
     WEIGHTS_NOT_FINITE = "weights_not_finite", "a weight became NaN or infinite; try a smaller learning rate"
     BELOW_THRESHOLD = "below_threshold", "training accuracy fell below the task's early-stop threshold"

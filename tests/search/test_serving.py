@@ -138,7 +138,7 @@ def test_a_loss_that_cannot_be_built_fails_as_one_that_raises() -> None:
         while (one := take()) is not None:
             try:
                 one.loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))
-            except Exception as error:
+            except Exception as error:  # as the engine does
                 raised.append(error)
                 yield one.number, error
             else:

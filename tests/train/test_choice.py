@@ -41,8 +41,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rates], list[int]]:
                 raise found
             return found
 
-        monkeypatch.setattr(choice, "single_rate", lambda task, dataset, device: rate(1))
-        monkeypatch.setattr(choice, "fused_rate", lambda task, dataset, count, device: rate(count))
+        monkeypatch.setattr(choice, "single_rate", lambda task, dataset, device, *, bfloat16: rate(1))
+        monkeypatch.setattr(choice, "fused_rate", lambda task, dataset, count, device, *, bfloat16: rate(count))
         monkeypatch.setattr(choice, "SLOTS", (4, 8, 16))
         return asked
 
@@ -255,8 +255,8 @@ def test_rates_are_measured_of_short_tasks_too(
         screen = {"model": "convnet", "steps": 2, "batch_size": 8, "min_train_accuracy": 1.0}
         rules = [{"from_epoch": 1, "min_train_accuracy": 1.0}]
         task = make_task(model=model, steps=steps, prescreen=screen, stopping=rules)
-        assert choice.single_rate(task, dataset, CPU) > 0
-        assert choice.fused_rate(task, dataset, 3, CPU) > 0
+        assert choice.single_rate(task, dataset, CPU, bfloat16=False) > 0
+        assert choice.fused_rate(task, dataset, 3, CPU, bfloat16=False) > 0
         found = choose(task, dataset, device=CPU, memory=tmp_path / f"{steps}.json")
         assert found.why.startswith("2 losses at once make ")
     assert torch.get_num_threads() == threads

@@ -189,7 +189,7 @@ def with_state(shape: Any, kind: Any, content: bytes) -> bytes:
 
     class Array:
         def __reduce__(self) -> Any:
-            reconstruct, arguments, _ = np.zeros(1, np.uint8).__reduce__()  # type: ignore[misc]
+            reconstruct, arguments, _ = np.zeros(1, np.uint8).__reduce__()  # type: ignore[misc] - typeshed allows a text, which arrays never give
             return reconstruct, arguments, (1, shape, kind, False, content)
 
     return pickle.dumps({"data": Array()}, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,43 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import bars
 from lossmith.errors import DataError
 from lossmith.train import batches
 from lossmith.train.data import Dataset, Split, load_dataset
 from lossmith.train.dropout import Dropout
 from lossmith.train.result import EpochRecord, TrainingResult
 from lossmith.train.single import TrainingStoppedError, train
-from lossmith.train.task import TaskConfig, load_task
+from lossmith.train.task import load_task
 from lossmith.verdict import Reason
 
-
-def make_split(count: int, seed: int) -> Split:
-    """Noise with a bright bar whose row is the class (0..2)."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 100, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
-    labels = torch.arange(count) % 3
-    for index, label in enumerate(labels.tolist()):
-        images[index, 0, 2 * label] += 120
-    return Split(images, labels)
+make_task = partial(bars.make_task, batch_size=8)
+make_split = partial(bars.make_split, size=6)
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return Dataset("bars", ("a", "b", "c"), make_split(48, 1), make_split(30, 2), make_split(33, 3), "0" * 16)
-
-
-def make_task(**changes: Any) -> TaskConfig:
-    values = {
-        "name": "bars",
-        "model": "convnet",
-        "data": {"source": "digits"},
-        "augment": {"pad": 1, "flip": True},
-        "steps": 12,
-        "batch_size": 8,
-        "epoch_steps": 5,
-        "optimizer": {"learning_rate": 0.01},
-    }
-    return load_task({**values, **changes}, "test")
 
 
 def squared_error(logits_BK: Tensor, target_B: Tensor) -> Tensor:

@@ -20,11 +20,11 @@ from lossmith.search.evolution import Abandoned, Candidate, Event, Evolution, Ou
 from lossmith.search.rungs.rungs import Rungs
 from lossmith.search.seeds import training_seed
 from lossmith.search.serving import EvaluationSetup
-from lossmith.search.threads import one_thread
 from lossmith.space.expression import Expression
 from lossmith.space.genome import Genome
 from lossmith.space.integrity import phenotype, two_class_curve
 from lossmith.space.mutation import Individual, Mutation
+from lossmith.train.threads import one_thread
 from lossmith.verdict import Reason
 
 _POLL = 0.2  # seconds between looks at `should_stop`

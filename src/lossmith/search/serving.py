@@ -129,7 +129,7 @@ class _Evaluator:
                 held.remove(number)
                 memory = first.slots > 1 and isinstance(outcome, BaseException) and is_out_of_memory(outcome)
                 yield number, FailedTogether(_text(outcome), out_of_memory=True, own=True) if memory else outcome
-        except Exception as error:
+        except Exception as error:  # of whatever kind: it belongs to none of the jobs alone
             if first.slots == 1:
                 raise  # the executor tells it of the one job that there is
             fault = FailedTogether(_text(error), is_out_of_memory(error), own=False)
@@ -159,7 +159,7 @@ def _loss(row: LossRow) -> Loss | Callable[[Tensor, Tensor], Tensor]:
         if row.key.startswith(ZOO):
             return build_loss(row.formula)
         return build_loss(Expression.from_text(row.formula), flip=row.flip)
-    except Exception as error:
+    except Exception as error:  # of whatever kind: it is the loss's result
         reason = error
 
         def refused(logits: Tensor, target: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from lossmith.errors import LossmithError
-from lossmith.files import write_atomically
+from lossmith.files import cache_directory, write_atomically
 from lossmith.train.batches import Seeds
 from lossmith.train.data import Dataset
 from lossmith.train.engine import Job
@@ -34,6 +33,7 @@ from lossmith.train.memory import keep_memory
 from lossmith.train.plan import Plan
 from lossmith.train.single import TrainingStoppedError, new_model, train
 from lossmith.train.task import TaskConfig
+from lossmith.train.threads import one_thread
 from lossmith.version import __version__
 
 SLOTS = (4, 8, 16)  # losses at once that are tried
@@ -61,7 +61,7 @@ def choose(
 
     What is left to "auto" is measured where a measurement can tell, in seconds: the way, and how many losses at once.
     "auto" trains in float32 and without compilation on a CPU, since bfloat16 changes what is trained and compiling
-    takes longer than most tasks' measurements; on a GPU in bfloat16.
+    takes longer than most tasks' measurements; on a GPU in bfloat16. Only one loss at a time is ever compiled.
 
     Args:
         task: what is to be trained.
@@ -82,7 +82,7 @@ def choose(
     elif where.type == "cuda":
         precision = "bfloat16"
     compile_it = compiled is True
-    if way == "processes" or (way == "auto" and (precision != "float32" or compile_it) and where.type == "cpu"):
+    if way == "processes" or (way == "auto" and (compile_it or (precision != "float32" and where.type == "cpu"))):
         return Plan("processes", 1, precision, compile_it, "as configured")
     try:
         Stream(task, dataset, 1, where, torch.float32)  # asked each time, since a user's model may have changed
@@ -91,7 +91,7 @@ def choose(
             raise
         return Plan("processes", 1, precision, why=str(error))
     if way == "fused" and slots is not None:
-        return Plan("fused", slots, precision, compile_it, "as configured")
+        return Plan("fused", slots, precision, why="as configured")
     file = memory if memory is not None else cache_directory() / "plans.json"
     layers = str(new_model(task, dataset, Seeds.of(0), _CPU)) if ":" in task.model else ""
     key = _key(task.task_id, layers, dataset.image_shape, dataset.num_classes, str(where), way, slots, precision)
@@ -99,18 +99,12 @@ def choose(
     if (stored := _stored(known.get(key))) is not None:
         return stored
     keep_memory()
-    with _one_thread():
+    with one_thread():
         plan = _measured(task, dataset, way, slots, precision, where)
     with contextlib.suppress(LossmithError, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps({**_read(file), key: asdict(plan)}, indent=1))
     return plan
-
-
-def cache_directory() -> Path:
-    """Lossmith's directory for what can be made again: lossmith in $XDG_CACHE_HOME, or in ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "lossmith"
 
 
 def _measured(
@@ -121,11 +115,12 @@ def _measured(
     precision: Literal["float32", "bfloat16"],
     device: torch.device,
 ) -> Plan:
-    alone = single_rate(task, dataset, device)
+    bfloat16 = precision == "bfloat16"
+    alone = single_rate(task, dataset, device, bfloat16=bfloat16)
     best, rate, words = 1, alone, ""
     for count in SLOTS if slots is None else (slots,):
         try:
-            found = fused_rate(task, dataset, count, device)
+            found = fused_rate(task, dataset, count, device, bfloat16=bfloat16)
         except (MemoryError, torch.OutOfMemoryError):
             words = f"there is not enough memory for {count} losses at once"
             break
@@ -139,22 +134,23 @@ def _measured(
     return Plan("fused", slots or best, precision, why=words)
 
 
-def single_rate(task: TaskConfig, dataset: Dataset, device: torch.device) -> float:
+def single_rate(task: TaskConfig, dataset: Dataset, device: torch.device, *, bfloat16: bool) -> float:
     """Steps per second of one loss trained plainly."""
     clock = _Clock()
     with contextlib.suppress(TrainingStoppedError):
-        train(_plain(task), dataset, nn.CrossEntropyLoss(), 0, should_stop=clock.enough, device=device)
+        loss = nn.CrossEntropyLoss()
+        train(_plain(task), dataset, loss, 0, should_stop=clock.enough, device=device, bfloat16=bfloat16)
     clock.enough()
     return clock.rate()
 
 
-def fused_rate(task: TaskConfig, dataset: Dataset, slots: int, device: torch.device) -> float:
+def fused_rate(task: TaskConfig, dataset: Dataset, slots: int, device: torch.device, *, bfloat16: bool) -> float:
     """Steps per second, of all losses together, of `slots` losses trained at once.
 
     Raises:
         FusionError: the task, or its model, cannot be fused.
     """
-    stream = Stream(_plain(task), dataset, slots, device, torch.float32)
+    stream = Stream(_plain(task), dataset, slots, device, torch.float32, bfloat16=bfloat16)
     jobs = iter([Job(number, nn.CrossEntropyLoss(), 0) for number in range(slots)])
     stream.fill(lambda: next(jobs, None))
     clock = _Clock()
@@ -183,16 +179,6 @@ class _Clock:
         """Steps per second, the median; the first step, which prepares much, is left out where there are others."""
         lengths = [later - earlier for earlier, later in pairwise(self._times)]
         return 1.0 / statistics.median(lengths[1:] or lengths)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _key(*parts: object) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lossmith.errors import ConfigError, DataError
 from lossmith.train.data import Dataset
 from lossmith.train.fused.stream import Stream, train_fused
 from lossmith.train.plan import Plan
@@ -82,6 +83,8 @@ def _one_by_one(
                 bfloat16=plan.dtype == "bfloat16",
                 compiled=plan.compiled,
             )
+        except (ConfigError, DataError):
+            raise  # of the task, not of the loss
         except Exception as error:  # the loss is a user's: whatever it raises is its result
             result = error
         yield job.number, result

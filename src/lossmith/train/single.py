@@ -83,7 +83,7 @@ def train(
     """
     check_fit(task, dataset)
     first = prescreen_task(task)
-    if first is not None:
+    if first is not None:  # too short to be worth compiling
         failed = train(
             first, dataset, loss, seed, should_stop=should_stop, device=device, bfloat16=bfloat16, dtype=dtype
         )
@@ -185,7 +185,7 @@ def unused_logits() -> ValueError:
 
 
 def right(logits_BK: Tensor, target: Tensor) -> Tensor:
-    """How many images are classified as their target, int64 [B], or their likeliest target, [B, K]: int64 []."""
+    """How many images are classified as their target, int64 [..., B], or likeliest target, [..., B, K]: int64 [...]."""
     label_B = target if target.dtype == torch.int64 else target.argmax(dim=-1)
     return (logits_BK.argmax(dim=-1) == label_B).sum(dim=-1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,53 +13,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import bars
 from lossmith.train import single
-from lossmith.train.data import Dataset, Split
+from lossmith.train.data import Dataset
 from lossmith.train.engine import Job
 from lossmith.train.fused.stream import Stream, train_fused
 from lossmith.train.result import TrainingResult
 from lossmith.train.single import new_model, train
-from lossmith.train.task import TaskConfig, load_task
+from lossmith.train.task import TaskConfig
 from lossmith.verdict import Reason
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_split(count: int, seed: int, size: int = 8) -> Split:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.arange(count) % 3)
-
-
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return Dataset("noise", ("a", "b", "c"), make_split(60, 1), make_split(30, 2), make_split(30, 3), "0" * 16)
+    return bars.make_dataset(channels=3)
 
 
-def make_task(**changes: Any) -> TaskConfig:
-    values = {
-        "name": "noise",
-        "model": "convnet",
-        "data": {"source": "digits"},
-        "augment": {"pad": 1, "flip": True},
-        "steps": 12,
-        "batch_size": 8,
-        "epoch_steps": 5,
-        "optimizer": {"learning_rate": 0.01},
-    }
-    return load_task({**values, **changes}, "test")
-
-
-def squared(logits: Tensor, target: Tensor) -> Tensor:
-    hard = functional.one_hot(target, logits.shape[1]) if target.dtype == torch.int64 else target
-    return (logits.softmax(1) - hard).square().sum(1).mean()
-
-
-def smoothed(logits: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(logits, target, label_smoothing=0.2)
-
-
-LOSSES: tuple[Loss, ...] = (functional.cross_entropy, squared, smoothed)
+make_task = partial(bars.make_task, batch_size=8)
+LOSSES: tuple[Loss, ...] = bars.LOSSES[:3]
 
 
 class Failing:
@@ -178,6 +152,6 @@ def test_curves_of_both_ways_overlap_in_float32(dataset: Dataset) -> None:
 
 
 def test_a_job_that_comes_later_takes_a_free_slot(dataset: Dataset) -> None:
-    waiting = [Job(0, functional.cross_entropy, 0), None, None, Job(1, squared, 1)]
+    waiting = [Job(0, functional.cross_entropy, 0), None, None, Job(1, bars.squared, 1)]
     found = dict(train_fused(make_task(), dataset, lambda: waiting.pop(0) if waiting else None, 4))
     assert set(found) == {0, 1}

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from lossmith.config import MicrotaskConfig
 from lossmith.search.rungs.slopes import SlopeTables, others
-from lossmith.search.threads import one_thread
 from lossmith.space.expression import Expression
+from lossmith.train.threads import one_thread
 
 SLOTS = 32  # that train at once, where there are many
 _FEATURES, _HIDDEN, _MODES = 16, 32, 3

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lossmith import files
 from lossmith.errors import DataError
 from lossmith.train.data.source import Origin, Progress, Source
 from lossmith.train.data.stored import DamagedError, Stored, read_stored
@@ -36,8 +37,7 @@ def cache_directory() -> Path:
     """$LOSSMITH_CACHE; or lossmith/data in $XDG_CACHE_HOME, or in ~/.cache."""
     if own := os.environ.get("LOSSMITH_CACHE", ""):
         return Path(own).expanduser().absolute()
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache").absolute() / "lossmith" / "data"
+    return files.cache_directory() / "data"
 
 
 def open_source(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lossmith.errors import DataError
+from lossmith.files import cache_directory
 from lossmith.train.data.idx import read_idx
 from lossmith.train.data.source import Origin, Part, Source, array_part, files_key
 
@@ -34,10 +34,9 @@ _CHUNK = 1 << 16
 _TIMEOUT_S = 30.0
 
 
-def cache_directory() -> Path:
-    """Where `lossmith data fetch` puts the files: $XDG_CACHE_HOME, or ~/.cache, and then lossmith/fashion-mnist."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if root else Path.home() / ".cache") / "lossmith" / "fashion-mnist"
+def download_directory() -> Path:
+    """Where `lossmith data fetch` puts the files."""
+    return cache_directory() / "fashion-mnist"
 
 
 def find_fashion_mnist(path: str | None) -> Origin:
@@ -63,7 +62,7 @@ def find_fashion_mnist(path: str | None) -> Origin:
 
 
 def _find() -> Path:
-    places = (cache_directory(), DEBIAN_DIRECTORY)
+    places = (download_directory(), DEBIAN_DIRECTORY)
     for place in places:
         if all((place / name).is_file() for name in PUBLISHED_MD5):  # a download may have been broken off
             return place
@@ -98,7 +97,7 @@ def fetch_fashion_mnist(
     Each file appears under its name only when it is complete and its checksum is right.
 
     Args:
-        directory: where to put the files; `cache_directory()` is a place that loading searches by itself.
+        directory: where to put the files; `download_directory()` is a place that loading searches by itself.
         progress: called with the file's name, the bytes so far, and the bytes in all (None where the server keeps
             silent), for every piece received and once for a file that is kept.
         base_url: the address of the directory of the files.

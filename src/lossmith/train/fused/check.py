@@ -91,7 +91,7 @@ def check_fused(task: TaskConfig, dataset: Dataset, device: torch.device) -> Non
             with _recorded(model, expected[-1], device):
                 try:
                     outputs.append(model(images_BCHW.contiguous(memory_format=torch.channels_last)))
-                except Exception as raised:
+                except Exception as raised:  # of any kind, likewise; here in float64
                     what = f"cannot be compared with itself in float64, {one_line(raised)}"
                     raise FusionError(f"{kinds['']} {what}: {REMEDY}") from raised
 

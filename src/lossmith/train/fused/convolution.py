@@ -87,7 +87,8 @@ def _product(rows: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry) -> 
     if rows.shape[0] // slots * rows[0].numel() % line == 0 and out_channels * h * w * rows.shape[3] % line == 0:
         return _Product.apply(rows, weight, bias, geometry)  # pyright: ignore[reportReturnType] - apply is not typed
     by_slot = zip(rows.chunk(slots), weight.unbind(), bias.unbind(), strict=True)
-    return torch.cat([_Product.apply(own.clone(), w[None], b[None], geometry) for own, w, b in by_slot])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    pieces: Any = [_Product.apply(own.clone(), w[None], b[None], geometry) for own, w, b in by_slot]  # not typed
+    return torch.cat(pieces)
 
 
 class _Product(torch.autograd.Function):
@@ -165,7 +166,7 @@ def _patches(padded: Tensor, geometry: Geometry) -> Tensor:
     """A view [channels, R, S, h, w, B] of what each output position sees of [channels, H, W, B]."""
     (r, s), (down, right), _ = geometry
     channels, height, width, batch = padded.shape
-    h, w = (height - r) // down + 1, (width - s) // right + 1
+    h, w = geometry._replace(padding=(0, 0)).output(height, width)
     by_channel, by_row, by_column, by_image = padded.stride()
     strides = (by_channel, by_row, by_column, by_row * down, by_column * right, by_image)
     return padded.as_strided((channels, r, s, h, w, batch), strides)

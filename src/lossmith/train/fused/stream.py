@@ -146,8 +146,8 @@ class Stream:
         values, on_logits, errors = self._losses(logits_KBC.detach(), targets)
         gradient = self._network.gradient(logits_KBC, on_logits)
         self._optimizer.step(gradient, [self._rates[slot.course.step] for slot in self.slots])
-        for place, (slot, target) in enumerate(zip(self.slots, targets, strict=True)):
-            slot.correct += int(right(logits_KBC[place].detach(), target))
+        for slot, correct in zip(self.slots, right(logits_KBC.detach(), torch.stack(targets)).tolist(), strict=True):
+            slot.correct += correct
         share = (time.perf_counter() - began) / len(self.slots)
 
         ended: dict[int, TrainingResult | Exception] = {}  # by place
@@ -229,7 +229,7 @@ class Stream:
             found = torch.autograd.grad(value, logits_BC, allow_unused=True)[0] if value.requires_grad else None
             if found is None:
                 raise unused_logits()
-        except Exception:
+        except Exception:  # of any kind: the backward pass is a user's, too
             if math.isfinite(value.item()):
                 raise
             found = torch.zeros_like(logits_BC)  # there is no need of a gradient

@@ -106,7 +106,7 @@ def _check_logits(model: nn.Module, images_BCHW: Tensor, num_classes: int, name:
     mode = "training" if model.training else "evaluation"
     try:
         logits_BK = model(images_BCHW)
-    except Exception as error:
+    except Exception as error:  # the model is a user's: it may raise anything
         raise ConfigError(f"model '{name}': on images {shape} in {mode} it raised {one_line(error)}") from error
     expected = [len(images_BCHW), num_classes]
     if not isinstance(logits_BK, Tensor):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
-from lossmith.train.models.layers import GlobalAveragePool, conv3x3, initialise_as_keras, norm_swish
+from lossmith.train.models.layers import classifier, conv3x3, norm_swish
 
 
 def convnet(in_channels: int, num_classes: int, dropout: nn.Module, generator: torch.Generator) -> nn.Module:
@@ -13,17 +15,12 @@ def convnet(in_channels: int, num_classes: int, dropout: nn.Module, generator: t
 
     Batch norm and swish stand between the convolutions. 13,930 parameters for 3 channels and 10 classes.
     """
-    with torch.device("meta"):  # torch's own initialisation would draw from the global generator
-        model = nn.Sequential(
-            conv3x3(in_channels, 12),
-            *norm_swish(12),
-            conv3x3(12, 24, stride=2),
-            *norm_swish(24),
-            conv3x3(24, 48, stride=2),
-            GlobalAveragePool(),
-            dropout,
-            nn.Linear(48, num_classes),
-        )
-    model.to_empty(device="cpu")
-    initialise_as_keras(model, generator)
-    return model
+
+    def body() -> Iterator[nn.Module]:
+        yield conv3x3(in_channels, 12)
+        yield from norm_swish(12)
+        yield conv3x3(12, 24, stride=2)
+        yield from norm_swish(24)
+        yield conv3x3(24, 48, stride=2)
+
+    return classifier(body, 48, num_classes, dropout, generator)

@@ -6,6 +6,7 @@ Legend of the tensor names: B batch, C channels, H rows, W columns.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -59,6 +60,24 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool 
 def norm_swish(channels: int) -> tuple[nn.Module, nn.Module]:
     """Batch normalisation with the method's constants, then x * sigmoid(x)."""
     return nn.BatchNorm2d(channels, eps=_BATCH_NORM_EPS, momentum=_BATCH_NORM_MOMENTUM), nn.SiLU()
+
+
+def classifier(
+    body: Callable[[], Iterable[nn.Module]],
+    width: int,
+    num_classes: int,
+    dropout: nn.Module,
+    generator: torch.Generator,
+) -> nn.Module:
+    """The layers that `body` makes, which end in `width` channels, then pool, dropout and a linear layer.
+
+    With Keras' initial weights, from `generator`.
+    """
+    with torch.device("meta"):  # torch's own initialisation would draw from the global generator
+        model = nn.Sequential(*body(), GlobalAveragePool(), dropout, nn.Linear(width, num_classes))
+    model.to_empty(device="cpu")
+    initialise_as_keras(model, generator)
+    return model
 
 
 @torch.no_grad()

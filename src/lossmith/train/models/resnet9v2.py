@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lossmith.train.models.layers import GlobalAveragePool, Subsample, conv3x3, initialise_as_keras, norm_swish
+from lossmith.train.models.layers import Subsample, classifier, conv3x3, norm_swish
 
 
 class PreActivationBlock(nn.Module):
@@ -37,15 +37,8 @@ def resnet9v2(in_channels: int, num_classes: int, dropout: nn.Module, generator:
 
     30,426 parameters for 3 channels and 10 classes.
     """
-    with torch.device("meta"):  # torch's own initialisation would draw from the global generator
-        model = nn.Sequential(
-            conv3x3(in_channels, 8),
-            PreActivationBlock(8, 16),
-            PreActivationBlock(16, 32),
-            GlobalAveragePool(),
-            dropout,
-            nn.Linear(32, num_classes),
-        )
-    model.to_empty(device="cpu")
-    initialise_as_keras(model, generator)
-    return model
+
+    def body() -> tuple[nn.Module, ...]:
+        return conv3x3(in_channels, 8), PreActivationBlock(8, 16), PreActivationBlock(16, 32)
+
+    return classifier(body, 32, num_classes, dropout, generator)

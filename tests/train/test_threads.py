@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lossmith.search.threads import one_thread
+from lossmith.train.threads import one_thread
 
 
 def test_the_number_of_threads_is_one_inside_and_what_it_was_afterwards() -> None:
