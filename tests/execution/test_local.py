@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -305,19 +306,26 @@ if __name__ == "__main__":
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_an_interrupt_while_processes_start_comes_afterwards_and_to_this_process_alone() -> None:
+@pytest.mark.parametrize("other_threads", [False, True])
+def test_an_interrupt_while_processes_start_comes_afterwards_and_to_this_process_alone(other_threads: bool) -> None:
     heard: list[int] = []
+    enough = threading.Event()
+    idle = threading.Thread(target=enough.wait)
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    if other_threads:  # does not block the signal, so that the system gives it the one that is sent
+        idle.start()
     try:
         with _without_interrupts():
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
             os.kill(os.getpid(), signal.SIGINT)
-            assert heard == []
-        assert heard == [signal.SIGINT]
+            time.sleep(0.05)
+            early = list(heard)
         child.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(1)
         child.kill()
         child.wait()
     finally:
+        enough.set()
         signal.signal(signal.SIGINT, before)
+    assert (early, heard) == ([], [signal.SIGINT])

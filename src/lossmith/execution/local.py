@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
@@ -256,13 +257,22 @@ def _without_interrupts() -> Iterator[None]:
 
     One that comes meanwhile is not lost: it reaches this process at the end. So the signal is blocked, which processes
     inherit, and not ignored. multiprocessing unblocks it when it starts its resource tracker, so that comes first.
+    Blocking is this thread's affair, and the system may give the signal to another (torch keeps some); Python's handler
+    would then run here all the same, in the midst of starting. So the handler waits too.
     """
     resource_tracker.ensure_running()
+    waiting: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # no other may set handlers, nor runs them
+    handler = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number)) if main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
