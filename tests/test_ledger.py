@@ -152,6 +152,7 @@ def test_a_ledger_of_the_first_version_is_read_and_brought_up_to_date(ledger: Le
     with sqlite3.connect(path) as connection:  # what the first version wrote
         connection.execute("ALTER TABLE candidates DROP COLUMN rung_seconds")
         connection.execute("ALTER TABLE tasks DROP COLUMN plan")
+        connection.execute("DROP TABLE results")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with Ledger.read(ledger.directory) as reader:  # changes nothing
@@ -177,6 +178,7 @@ def test_a_ledger_of_the_second_version_has_no_plans(ledger: Ledger) -> None:
     path = ledger.directory / FILE
     with sqlite3.connect(path) as connection:
         connection.execute("ALTER TABLE tasks DROP COLUMN plan")
+        connection.execute("DROP TABLE results")
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     with Ledger.read(ledger.directory) as reader:
@@ -187,6 +189,24 @@ def test_a_ledger_of_the_second_version_has_no_plans(ledger: Ledger) -> None:
         writer.set_plan("task2", {"slots": 2})
         writer.add_task("task2", "digits", {}, "checksum", {"slots": 8})  # known: nothing changes
         assert {task.task_id: task.plan for task in writer.tasks()} == {"task1": None, "task2": {"slots": 2}}
+
+
+def test_results_are_kept_by_kind_and_an_older_ledger_has_none(ledger: Ledger) -> None:
+    assert ledger.results("elimination") == []
+    ledger.add_result("elimination", {"keep": ["a"]})
+    ledger.add_result("transfer", {"cells": 2})
+    ledger.add_result("elimination", {"keep": []})
+    assert ledger.results("elimination") == [{"keep": ["a"]}, {"keep": []}]
+    ledger.close()
+    with sqlite3.connect(ledger.directory / FILE) as connection:  # what the third version wrote
+        connection.execute("DROP TABLE results")
+        connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    with Ledger.read(ledger.directory) as reader:
+        assert reader.results("elimination") == []
+    with Ledger.open(ledger.directory) as writer:
+        writer.add_result("transfer", {"cells": 3})
+        assert writer.results("transfer") == [{"cells": 3}]
 
 
 def _version(path: Path) -> int:

@@ -156,14 +156,14 @@ def test_there_are_four_redraws_a_second_at_most(monkeypatch: pytest.MonkeyPatch
 def test_progress_that_is_never_told_anything() -> None:
     for force in (True, False):
         console = Console(file=io.StringIO(), force_terminal=force)
-        with live.LiveProgress(console), live.ComparisonProgress(Console(file=io.StringIO())):
+        with live.LiveProgress(console), live.TrainingProgress("training", Console(file=io.StringIO())):
             pass
 
 
 def test_progress_of_comparisons_and_downloads() -> None:
     for force in (True, False):
         console = Console(file=io.StringIO(), width=100, force_terminal=force, color_system=None)
-        with live.ComparisonProgress(console) as training:
+        with live.TrainingProgress("training", console) as training:
             training.update(0, 8)
             training.update(2, 8)
         with live.DownloadProgress(console) as download:

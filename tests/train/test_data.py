@@ -217,6 +217,43 @@ def test_the_split_seed_alone_decides_the_split() -> None:
     assert rows(pixels(other.test)) != rows(pixels(first.test))
 
 
+def test_folds_share_the_test_images_and_no_validation_image(tmp_path: Path) -> None:
+    images, labels = numbered(200, classes=5)
+    config = write_npz(tmp_path, images=images, labels=labels)
+    folds = [load_dataset(config.model_copy(update={"validation_fold": fold})) for fold in range(4)]
+    assert folds[0].checksum == load_dataset(config).checksum
+    held = [set(pixels(fold.validation)[:, 0, 0, 0].tolist()) for fold in folds]
+    assert [len(images) for images in held] == [15] * 4
+    assert len(set().union(*held)) == 60
+    for fold, images in zip(folds, held, strict=True):
+        assert torch.equal(pixels(fold.test), pixels(folds[0].test))
+        train = set(pixels(fold.train)[:, 0, 0, 0].tolist())
+        assert (len(train), train & images) == (145, set())
+    with pytest.raises(DataError, match="class '0' has 32 images, too few for validation_fold 10 of 3 each"):
+        load_dataset(config.model_copy(update={"validation_fold": 10}))
+
+
+def test_a_validation_part_of_the_source_is_fold_0_and_unused_in_the_others(tmp_path: Path) -> None:
+    images, labels = numbered(100, classes=5)
+    path = tmp_path / "parts.npz"
+    np.savez(
+        path,
+        train_images=images[:80],
+        train_labels=labels[:80],
+        val_images=images[80:],
+        val_labels=labels[80:],
+        test_images=images[:10],
+        test_labels=labels[:10],
+    )
+    config = DataConfig(source="npz", path=str(path))
+    folds = [load_dataset(config.model_copy(update={"validation_fold": fold})) for fold in range(3)]
+    held = [set(pixels(fold.validation)[:, 0, 0, 0].tolist()) for fold in folds]
+    assert held[0] == set(range(80, 100))
+    assert [len(images) for images in held] == [20, 10, 10]
+    assert len(set().union(*held)) == 40
+    assert [len(fold.train) for fold in folds] == [80, 70, 70]
+
+
 def test_train_limit_takes_the_first_of_the_same_split() -> None:
     full, part = load_dataset(DataConfig(source="digits")), load_dataset(DataConfig(source="digits", train_limit=300))
     assert torch.equal(pixels(part.train), pixels(full.train)[:300])

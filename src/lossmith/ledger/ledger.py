@@ -257,6 +257,12 @@ class Ledger:
                 "INSERT INTO comparisons (created, content) VALUES (?, ?)", (time.time(), json.dumps(content))
             )
 
+    def add_result(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Record what a stage found; `kind` is the stage's name."""
+        with self._write() as connection:
+            row = (kind, time.time(), json.dumps(content))
+            connection.execute("INSERT INTO results (kind, created, content) VALUES (?, ?, ?)", row)
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def configuration(self) -> dict[str, Any]:
@@ -318,6 +324,13 @@ class Ledger:
     def comparisons(self) -> list[dict[str, Any]]:
         """All comparisons, the oldest first."""
         return [json.loads(text) for (text,) in self._all("SELECT content FROM comparisons ORDER BY id")]
+
+    def results(self, kind: str) -> list[dict[str, Any]]:
+        """What stages of this kind found, the oldest first; a ledger of an older version, opened to read, has none."""
+        if self._one_or_none("SELECT 1 FROM sqlite_master WHERE name = 'results'") is None:
+            return []
+        rows = self._all("SELECT content FROM results WHERE kind = ? ORDER BY id", kind)
+        return [json.loads(text) for (text,) in rows]
 
     # -- plumbing --------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 FILE = "ledger.sqlite"
 LOCK = "lock"
 NEW = FILE + ".new"  # while it is being made
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x4C6F5353  # "LoSS": tells a ledger from any other SQLite file
 
+_RESULTS = """
+CREATE TABLE results (                  -- what a stage after the search found
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,                 -- the stage: elimination, fidelity, transfer, confirmation
+    created REAL NOT NULL,
+    content TEXT NOT NULL               -- JSON; figures name the evaluations that they come from
+) STRICT
+"""
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -78,10 +86,12 @@ CREATE TABLE comparisons (
     created REAL NOT NULL,
     content TEXT NOT NULL               -- JSON: task, split, losses, seeds, statistics
 ) STRICT;
+{_RESULTS};
 """
 
 # What makes a ledger of version N one of version N + 1, without touching what it holds.
 MIGRATIONS = {
     1: "ALTER TABLE candidates ADD COLUMN rung_seconds TEXT NOT NULL DEFAULT '{}'",
     2: "ALTER TABLE tasks ADD COLUMN plan TEXT",
+    3: _RESULTS,
 }

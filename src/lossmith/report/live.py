@@ -114,11 +114,12 @@ class LiveProgress(_Display):
         return "time left unknown" if seconds is None else f"{words.duration(seconds)} left"
 
 
-class ComparisonProgress(_Display):
-    """The progress of a comparison; pass `update` to `lossmith.study.comparison.compare`."""
+class TrainingProgress(_Display):
+    """The progress of trainings; pass `update` to `lossmith.study.trainings.Trainings`."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, title: str, console: Console | None = None) -> None:
         super().__init__(console)
+        self._title = title
         self._began = time.monotonic()
         self._done, self._total = 0, 0
 
@@ -127,10 +128,10 @@ class ComparisonProgress(_Display):
         self._changed()
 
     def _drawing(self) -> RenderableType:
-        return _bar("training", self._done, self._total, f"{self._done:,}/{self._total:,}", self._left())
+        return _bar(self._title, self._done, self._total, f"{self._done:,}/{self._total:,}", self._left())
 
     def _line(self) -> str:
-        return f"training {self._done}/{self._total}, {self._left()}"
+        return f"{self._title} {self._done}/{self._total}, {self._left()}"
 
     def _left(self) -> str:
         if not self._done:

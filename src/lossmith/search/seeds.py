@@ -3,13 +3,27 @@
 0, 1   random losses and mutations (search/evolution.py)
 2      the training seed of the search
 3      the training seeds of comparisons
+4 ...  those of each stage that comes after a search (`Purpose`)
 """
 
 from __future__ import annotations
 
+import enum
+
 import numpy as np
 
 SCREENING_STREAM, EVOLUTION_STREAM, _TRAINING, _COMPARISON = range(4)
+
+
+class Purpose(enum.IntEnum):
+    """What training seeds are for, after a search; the seeds of two purposes have nothing in common."""
+
+    ELIMINATION = 4
+    FIDELITY = 5
+    TRANSFER = 6
+    TUNING = 7
+    CONFIRMATION = 8
+    NULL_SEARCH = 9
 
 
 def training_seed(seed: int) -> int:
@@ -20,6 +34,11 @@ def training_seed(seed: int) -> int:
 def comparison_seeds(seed: int, count: int) -> list[int]:
     """`count` training seeds that the search under `seed` did not use; the first ones are the same for every count."""
     return _integers(seed, _COMPARISON, count)
+
+
+def stage_seeds(seed: int, purpose: Purpose, count: int) -> list[int]:
+    """`count` training seeds for a stage under `seed`; the first ones are the same for every count."""
+    return _integers(seed, purpose, count)
 
 
 def _integers(seed: int, stream: int, count: int) -> list[int]:

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lossmith.errors import LossmithError
-from lossmith.execution.base import Executor
-from lossmith.ledger import EvaluationRow, Ledger, LossRow
-from lossmith.search.evaluation import Evaluations, register
-from lossmith.search.serving import EvaluationSetup, Split
+from lossmith.ledger import Ledger, LossRow
+from lossmith.search.serving import Split
+from lossmith.study.trainings import Training, Trainings
 from lossmith.train.task import TaskConfig
-
-_POLL = 0.2  # seconds between looks at `should_stop`
 
 
 def compare(
     ledger: Ledger,
     task: TaskConfig,
-    setup: EvaluationSetup,
+    trainings: Trainings,
     losses: Sequence[tuple[str, LossRow]],
     seeds: Sequence[int],
     *,
     split: Split,
-    executor: Executor,
-    update: Callable[[int, int], None] = lambda done, total: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Train each of `losses` (label, loss) with each of `seeds` and record the comparison in the ledger.
 
-    The first loss is the baseline. Evaluations that the ledger holds are not run again, so a comparison that was
-    stopped goes on where it was. `setup` is what `planned` gives; `say` is given what a person should know, a line at
-    a time.
+    The first loss is the baseline.
 
     Returns:
-        The content of the comparison as JSON data, in the form that `docs/ledger.md` describes; None if stopped.
-    """
-    register(setup, ledger)
-    wanted = [(loss, seed) for seed in seeds for _, loss in losses]  # seed by seed, so that pairs are whole early
-    rows: dict[tuple[str, int], EvaluationRow] = {}
-    executor.begin(setup, slots=setup.slots)
-    evaluations = Evaluations(ledger, executor, setup.plans, say)
-    for ticket, (loss, seed) in enumerate(wanted):
-        evaluations.request(ticket, loss, task.task_id, seed, split)
-    from lossmith.study.summary import summarise  # noqa: PLC0415 - scipy takes a second, and the workers are busy by now
+        The content of the comparison as JSON data, in the form that `docs/ledger.md` describes.
 
-    while len(rows) < len(wanted):
-        if should_stop():
-            return None
-        for answer in evaluations.wait(_POLL):
-            rows[answer.row.key.loss, answer.row.key.seed] = answer.row
-        update(len(rows), len(wanted))
+    Raises:
+        StoppedError, LossmithError: see `Trainings.run`.
+    """
+    from lossmith.study.summary import summarise  # noqa: PLC0415 - scipy takes a second, in which the workers start
+
+    # seed by seed, so that pairs are whole early
+    found = trainings.run(Training(loss, task.task_id, seed, split) for seed in seeds for _, loss in losses)
+    rows = {(key.loss, key.seed): row for key, row in found.items()}
     content = summarise(task, losses, seeds, rows, split)
     ledger.add_comparison(content)
     return content

@@ -53,12 +53,17 @@ class DataConfig(Settings):
     `path` is the .npz file or the image folder; for Fashion-MNIST it may stay None, then the usual places are
     searched. The fractions are used only where the source has no such part of its own: `test_fraction` of everything
     is set aside first, then `validation_fraction` of the rest.
+
+    Two folds of one `split_seed` have the same test images, and no validation image in common. So what a search found
+    on one fold is selected on another. Where the source has a validation part of its own, that is fold 0, and in the
+    other folds it is not used.
     """
 
     source: SourceName
     path: Annotated[str, Field(min_length=1)] | None = None
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     validation_fraction: _Fraction = 0.1
+    validation_fold: Annotated[int, Field(ge=0, le=1_000)] = 0  # which of the disjoint validation sets
     test_fraction: _Fraction = 0.2
     train_limit: Annotated[int, Field(ge=2)] | None = None  # use only this many images of the training split
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None  # resize every image to this many pixels square
@@ -212,6 +217,7 @@ class TaskConfig(Settings):
 # Settings that came after the first ledgers, and their defaults. They count only where they differ from these, so that
 # an old ledger's tasks are still found.
 _NEWER: Mapping[str, Any] = {
+    "data.validation_fold": 0,
     "data.corrupt": "error",
     "data.label_column": None,
     "weights": None,

@@ -54,16 +54,18 @@ def load_dataset(config: DataConfig, *, progress: Progress | None = None, notice
 
     train = np.arange(len(parts["train"].labels))
     held: dict[PartName, tuple[PartName, Indices]] = {}  # of validation and test: the part, and its rows
-    fractions: tuple[tuple[PartName, float, np.random.SeedSequence], ...] = (
-        ("test", config.test_fraction, test_seed),
-        ("validation", config.validation_fraction, validation_seed),
+    fold = config.validation_fold
+    own = {name for name in parts if name != "validation" or fold == 0}  # the source's own validation part is fold 0
+    fractions: tuple[tuple[PartName, float, np.random.SeedSequence, int], ...] = (
+        ("test", config.test_fraction, test_seed, 0),
+        ("validation", config.validation_fraction, validation_seed, fold - ("validation" in parts)),
     )
-    for name, fraction, seed in fractions:
-        if name in parts:
+    for name, fraction, seed, number in fractions:
+        if name in own:
             held[name] = name, np.arange(len(parts[name].labels))
         else:
             labels = parts["train"].labels[train]
-            kept, held_out = hold_out(labels, classes, fraction, np.random.default_rng(seed), where)
+            kept, held_out = hold_out(labels, classes, fraction, np.random.default_rng(seed), where, number)
             held[name] = "train", train[held_out]
             train = train[kept]
     train = train[np.random.default_rng(order_seed).permutation(len(train))[: config.train_limit]]

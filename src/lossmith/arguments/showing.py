@@ -1,4 +1,4 @@
-"""The commands of the command line and their arguments, as data; what each does is in `lossmith.commands`."""
+"""The arguments of the commands that show or write, and train nothing."""
 
 from __future__ import annotations
 
@@ -7,57 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
-
-Workers = Annotated[
-    int | None, arg(metavar="N", help="processes of one thread each", help_behavior_hint="(default: one per core)")
-]
-
-
-@dataclass(frozen=True)
-class Search:
-    """Evolve losses. Stop with Ctrl-C at any moment; 'lossmith resume DIR' goes on.
-
-    Example: lossmith search --preset digits --run runs/mine --set search.iterations=400
-    """
-
-    preset: Annotated[
-        str | None,
-        arg(
-            metavar="NAME",
-            help="smoke (seconds), digits (minutes), fashion (hours)",
-            help_behavior_hint="(default: digits)",
-        ),
-    ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings of a run, instead of a preset", help_behavior_hint=""),
-    ] = None
-    run: Annotated[
-        Path | None, arg(metavar="DIR", help="directory of the run", help_behavior_hint="(default: runs/NAME)")
-    ] = None
-    seed: Annotated[
-        int | None,
-        arg(metavar="N", help="seed of everything random", help_behavior_hint="(default: the configuration's)"),
-    ] = None
-    workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set", metavar="KEY=VALUE", help="change a setting: task.steps=800", help_behavior_hint="(repeatable)"
-        ),
-    ] = ()
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a search that was stopped, however it was stopped.
-
-    Example: lossmith resume runs/mine
-    """
-
-    directory: Annotated[Path, Positional, arg(metavar="DIR", help="directory of the run")]
-    workers: Workers = None
 
 
 @dataclass(frozen=True)
@@ -115,43 +64,6 @@ class Report:
         Path | None,
         arg(metavar="DIR", help="directory to write to", help_behavior_hint="(default: report/ in the run)"),
     ] = None
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train losses on a task with paired seeds, and compare each with the first.
-
-    Example: lossmith train --task digits-full --loss cross_entropy --loss runs/mine --seeds 10
-    """
-
-    task: Annotated[str, arg(metavar="TASK", help="name of a task ('?' lists them), or a YAML file")]
-    loss: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            metavar="LOSS",
-            help="a zoo name, a formula, a JSON file, or a run's directory (its best loss); give it once for each loss,"
-            " the baseline first",
-            help_behavior_hint="(repeatable)",
-        ),
-    ] = ()
-    seeds: Annotated[
-        int | None,
-        arg(metavar="N", help="trainings of each loss", help_behavior_hint="(default: 1, or 10 for several losses)"),
-    ] = None
-    seed: Annotated[int, arg(metavar="N", help="seed that the training seeds are drawn from")] = 0
-    split: Annotated[
-        Literal["validation", "test"], arg(help="the part of the data that is scored; 'test' is for a final comparison")
-    ] = "validation"
-    run: Annotated[
-        Path | None,
-        arg(
-            metavar="DIR",
-            help="run whose ledger takes the results",
-            help_behavior_hint="(default: a new runs/train-TASK)",
-        ),
-    ] = None
-    workers: Workers = None
 
 
 @dataclass(frozen=True)
@@ -238,19 +150,3 @@ class Data:
 
     action: Positional[Literal["fetch"]]
     name: Positional[Literal["fashion-mnist"]] = "fashion-mnist"
-
-
-Trains = Search | Resume | Train  # the commands that train, and so have workers
-
-Command = (
-    Annotated[Search, subcommand("search")]
-    | Annotated[Resume, subcommand("resume")]
-    | Annotated[Show, subcommand("show")]
-    | Annotated[Card, subcommand("card")]
-    | Annotated[Report, subcommand("report")]
-    | Annotated[Train, subcommand("train")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Bench, subcommand("bench")]
-    | Annotated[Zoo, subcommand("zoo")]
-    | Annotated[Data, subcommand("data")]
-)

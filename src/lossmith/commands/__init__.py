@@ -1,0 +1,59 @@
+"""What the commands of `lossmith.arguments` do."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from lossmith import arguments
+from lossmith.commands import showing
+from lossmith.commands.searching import resume_search, run_search
+from lossmith.commands.training import run_train
+from lossmith.commands.work import Work
+from lossmith.execution.local import LocalExecutor
+from lossmith.report import terminal
+
+
+def run(command: object, executor: LocalExecutor | None, began: float) -> int:
+    """Carry out a command; `began` is the `time.monotonic()` at which the program started.
+
+    `executor` is there for the commands that train (`arguments.Trains`).
+    """
+    console = Console(highlight=False)
+    if isinstance(command, arguments.Trains):
+        if executor is None:
+            raise AssertionError("a command that trains needs an executor")
+        work = Work(executor, began, console, command.workers)
+        try:
+            return _run_training(command, work)
+        finally:
+            work.executor.close()  # a study makes one for each of its stages
+    match command:
+        case arguments.Show():
+            showing.show(command.target, console)
+        case arguments.Card():
+            showing.card(command, console)
+        case arguments.Report():
+            from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
+
+            print(write_report(command.directory, command.out))
+        case arguments.Export():
+            showing.write_export(command)
+        case arguments.Bench():
+            showing.bench(command.what, console)
+        case arguments.Zoo():
+            console.print(terminal.zoo_table())
+        case arguments.Data():
+            showing.fetch(console)
+        case _:
+            raise AssertionError(f"no such command: {command!r}")
+    return 0
+
+
+def _run_training(command: arguments.Trains, work: Work) -> int:
+    match command:
+        case arguments.Search():
+            return run_search(command, work)
+        case arguments.Resume():
+            return resume_search(command, work)
+        case arguments.Train():
+            return run_train(command, work)

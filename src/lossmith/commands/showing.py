@@ -1,0 +1,77 @@
+"""The commands that show or write, and train nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lossmith import arguments
+from lossmith.arguments.showing import BenchEngine, BenchLosses
+from lossmith.commands.work import is_directory
+from lossmith.errors import ConfigError, RunError
+from lossmith.files import write_atomically
+from lossmith.ledger import Ledger
+from lossmith.losses.build import loss as build_loss
+from lossmith.losses.export import export
+from lossmith.report import live, terminal
+from lossmith.search.best import FILE as BEST
+from lossmith.train.data import fetch_fashion_mnist
+from lossmith.train.data.fashion import download_directory
+
+
+def show(target: str, console: Console) -> None:
+    if is_directory(target):
+        with Ledger.read(Path(target)) as ledger:
+            console.print(terminal.run_summary(ledger))
+    elif not target.strip():
+        raise ConfigError("show: name a run's directory or a loss, such as 'lossmith show focal'")
+    else:
+        console.print(terminal.loss_summary(target))
+
+
+def card(command: arguments.Card, console: Console) -> None:
+    from lossmith.report.card import card_view  # noqa: PLC0415 - no other command needs these
+    from lossmith.report.card_page import write_card  # noqa: PLC0415
+    from lossmith.report.card_terminal import card_text  # noqa: PLC0415
+
+    if not command.target.strip():
+        raise ConfigError("card: name a loss, such as 'lossmith card focal'")
+    if command.html is not None and not command.html.name:
+        raise ConfigError("--html: name a file, such as card.html")
+    view = card_view(command.target, classes=command.classes, evidence=command.evidence)
+    if command.html is None:
+        console.print(card_text(view))
+    else:
+        print(write_card(view, command.html))
+
+
+def write_export(command: arguments.Export) -> None:
+    if not command.loss.strip():
+        raise ConfigError("export: name a loss, such as 'lossmith export focal --to torch'")
+    if is_directory(command.loss) and not (Path(command.loss.strip()) / BEST).exists():
+        raise RunError(f"{command.loss}: has no {BEST}; name the directory of a run that has trained a loss")
+    text = export(build_loss(command.loss), to=command.to)
+    if command.out is None:
+        print(text, end="")
+    elif not command.out.name:
+        raise ConfigError("--out: name a file, such as --out focal_loss.py")
+    else:
+        print(write_atomically(command.out, text))
+
+
+def bench(what: BenchLosses | BenchEngine, console: Console) -> None:
+    if isinstance(what, BenchLosses):
+        from lossmith.bench.report import run as bench_losses  # noqa: PLC0415 - no other command needs it
+
+        bench_losses(console, quick=what.quick)
+        return
+    from lossmith.bench.engine.report import run as bench_engine  # noqa: PLC0415 - likewise
+
+    bench_engine(console, task=what.task, data=what.data, synthetic=what.synthetic, quick=what.quick, out=what.json)
+
+
+def fetch(console: Console) -> None:
+    with live.DownloadProgress(console) as display:
+        directory = fetch_fashion_mnist(download_directory(), progress=display.update)
+    print(f"Fashion-MNIST is in {directory}")
