@@ -138,6 +138,7 @@ def test_a_run_from_before_there_were_plans_goes_on_one_loss_at_a_time(tmp_path:
         configuration["execution"] = {"time_limit": None}
         connection.execute("UPDATE run SET configuration = ?", (json.dumps(configuration),))
         connection.execute("ALTER TABLE tasks DROP COLUMN plan")
+        connection.execute("DROP TABLE results")
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     assert "engine: processes, 1 loss at once in 1 process, float32" in run_lossmith("resume", directory, "--workers=1")
