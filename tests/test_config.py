@@ -151,7 +151,6 @@ def test_how_losses_are_trained_is_set() -> None:
         ("execution.way=fuse", "execution.way"),
         ("execution.slots=0", "execution.slots"),
         ("execution.compile=3", "execution.compile"),
-        ("execution={way: fused, compile: true}", "way 'fused' is not compiled"),
     ]:
         with pytest.raises(ConfigError, match=message):
             load_preset("smoke", [override])

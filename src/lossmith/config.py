@@ -24,6 +24,8 @@ _TASKS = ("screening", "task")  # the settings of a run that hold tasks
 class SearchConfig(Settings):
     """Regularized evolution; the defaults are the method's (arXiv 2403.08793)."""
 
+    # "random": a control of an evolution, with further random losses instead of children (docs/controls.md)
+    method: Literal["evolution", "random"] = "evolution"
     initial: Count = 1_000  # random valid losses scored on the screening task
     population: Count = 100  # the best of them, scored on the task
     iterations: Annotated[int, Field(ge=0)] = 4_000
@@ -85,8 +87,6 @@ class ExecutionConfig(Settings):
     def _one_in_processes(self) -> Self:
         if self.way == "processes" and self.slots not in (None, 1):
             raise ValueError(f"slots is {self.slots}, but way 'processes' trains one loss at a time: use way 'fused'")
-        if self.way == "fused" and self.compile is True:
-            raise ValueError("compile is true, but way 'fused' is not compiled: use way 'processes'")
         return self
 
 

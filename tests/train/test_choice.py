@@ -41,8 +41,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rates], list[int]]:
                 raise found
             return found
 
-        monkeypatch.setattr(choice, "single_rate", lambda task, dataset, device, *, bfloat16: rate(1))
-        monkeypatch.setattr(choice, "fused_rate", lambda task, dataset, count, device, *, bfloat16: rate(count))
+        monkeypatch.setattr(choice, "single_rate", lambda task, dataset, device, *, bfloat16, compiled: rate(1))
+        monkeypatch.setattr(
+            choice, "fused_rate", lambda task, dataset, count, device, *, bfloat16, compiled: rate(count)
+        )
         monkeypatch.setattr(choice, "SLOTS", (4, 8, 16))
         return asked
 
@@ -109,6 +111,7 @@ def test_fused_as_configured_finds_the_number_of_slots(dataset: Dataset, measure
         ({"dtype": "bfloat16"}, Plan("processes", 1, "bfloat16")),
         ({"compiled": True}, Plan("processes", compiled=True)),
         ({"way": "fused", "slots": 5}, Plan("fused", 5)),
+        ({"way": "fused", "slots": 5, "compiled": True}, Plan("fused", 5, compiled=True)),
     ],
 )
 def test_what_is_fixed_is_not_measured(
@@ -118,6 +121,40 @@ def test_what_is_fixed_is_not_measured(
     found = plan(dataset, tmp_path, **options)
     assert (found, found.why, counts) == (expected, "as configured", [])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rates", "compiled_rate", "expected"),
+    [
+        ({1: 10.0, 4: 20.0, 8: 21.0}, 40.0, Plan("fused", 4, "bfloat16", compiled=True)),
+        ({1: 10.0, 4: 20.0, 8: 21.0}, 21.0, Plan("fused", 4, "bfloat16")),
+        ({1: 10.0, 4: 9.0}, 30.0, Plan("processes", 1, "bfloat16", compiled=True)),
+    ],
+)
+def test_on_a_gpu_compiling_is_measured_as_well(
+    dataset: Dataset,
+    measured: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rates: Rates,
+    compiled_rate: float,
+    expected: Plan,
+) -> None:
+    measured(rates)
+    plain_single, plain_fused = choice.single_rate, choice.fused_rate
+
+    def single(*given: Any, compiled: bool, **options: Any) -> float:
+        return compiled_rate if compiled else plain_single(*given, compiled=False, **options)
+
+    def fused(*given: Any, compiled: bool, **options: Any) -> float:
+        return compiled_rate if compiled else plain_fused(*given, compiled=False, **options)
+
+    monkeypatch.setattr(choice, "single_rate", single)
+    monkeypatch.setattr(choice, "fused_rate", fused)
+    monkeypatch.setattr(choice, "Stream", lambda *given: None)  # there is no GPU to make it on
+    found = plan(dataset, tmp_path, device=torch.device("cuda"))
+    assert found == expected
+    assert f"; compiled {compiled_rate / (20.0 if 8 in rates else 10.0):.2f} times that" in found.why
 
 
 # --- what cannot be fused --------------------------------------------------------------------------------------------

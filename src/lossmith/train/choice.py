@@ -59,9 +59,9 @@ def choose(
 ) -> Plan:
     """The plan of `task` on this machine.
 
-    What is left to "auto" is measured where a measurement can tell, in seconds: the way, and how many losses at once.
-    "auto" trains in float32 and without compilation on a CPU, since bfloat16 changes what is trained and compiling
-    takes longer than most tasks' measurements; on a GPU in bfloat16. Only one loss at a time is ever compiled.
+    What is left to "auto" is measured where a measurement can tell, in seconds: the way, how many losses at once, and
+    on a GPU whether it pays to compile them. "auto" trains in float32 and without compilation on a CPU, since bfloat16
+    changes what is trained and compiling was never measured to pay there (docs/engine.md); on a GPU in bfloat16.
 
     Args:
         task: what is to be trained.
@@ -82,25 +82,26 @@ def choose(
     elif where.type == "cuda":
         precision = "bfloat16"
     compile_it = compiled is True
-    if way == "processes" or (way == "auto" and (compile_it or (precision != "float32" and where.type == "cpu"))):
+    if way == "processes" or (way == "auto" and where.type == "cpu" and (compile_it or precision != "float32")):
         return Plan("processes", 1, precision, compile_it, "as configured")
     try:
         Stream(task, dataset, 1, where, torch.float32)  # asked each time, since a user's model may have changed
     except FusionError as error:
         if way == "fused":
             raise
-        return Plan("processes", 1, precision, why=str(error))
-    if way == "fused" and slots is not None:
-        return Plan("fused", slots, precision, why="as configured")
+        return Plan("processes", 1, precision, compile_it, why=str(error))
+    tried = (False, True) if compiled == "auto" and where.type == "cuda" else (compile_it,)
+    if way == "fused" and slots is not None and len(tried) == 1:
+        return Plan("fused", slots, precision, compile_it, why="as configured")
     file = memory if memory is not None else cache_directory() / "plans.json"
     layers = str(new_model(task, dataset, Seeds.of(0), _CPU)) if ":" in task.model else ""
-    key = _key(task.task_id, layers, dataset.image_shape, dataset.num_classes, str(where), way, slots, precision)
+    key = _key(task.task_id, layers, dataset.image_shape, dataset.num_classes, str(where), way, slots, precision, tried)
     known = _read(file)
     if (stored := _stored(known.get(key))) is not None:
         return stored
     keep_memory()
     with one_thread():
-        plan = _measured(task, dataset, way, slots, precision, where)
+        plan = _measured(task, dataset, way, slots, precision, where, tried)
     with contextlib.suppress(LossmithError, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps({**_read(file), key: asdict(plan)}, indent=1))
@@ -114,13 +115,15 @@ def _measured(
     slots: int | None,
     precision: Literal["float32", "bfloat16"],
     device: torch.device,
+    compilation: tuple[bool, ...],
 ) -> Plan:
-    bfloat16 = precision == "bfloat16"
-    alone = single_rate(task, dataset, device, bfloat16=bfloat16)
+    """The best plan, of the first kind of `compilation`; then that plan with each other kind, where that pays."""
+    bfloat16, compiled = precision == "bfloat16", compilation[0]
+    alone = single_rate(task, dataset, device, bfloat16=bfloat16, compiled=compiled)
     best, rate, words = 1, alone, ""
     for count in SLOTS if slots is None else (slots,):
         try:
-            found = fused_rate(task, dataset, count, device, bfloat16=bfloat16)
+            found = fused_rate(task, dataset, count, device, bfloat16=bfloat16, compiled=compiled)
         except (MemoryError, torch.OutOfMemoryError):
             words = f"there is not enough memory for {count} losses at once"
             break
@@ -128,29 +131,58 @@ def _measured(
         if found < rate * GAIN:
             break
         best, rate = count, found
-    if best == 1 and way == "auto":
-        return Plan("processes", 1, precision, why=words)
-    words = f"{best} losses at once make {rate / alone:.2f} times the steps per second of one (measured)"
-    return Plan("fused", slots or best, precision, why=words)
+    alone_is_best = best == 1 and way == "auto"
+    if not alone_is_best:
+        words = f"{best} losses at once make {rate / alone:.2f} times the steps per second of one (measured)"
+    for other in compilation[1:]:
+        if alone_is_best:
+            found = single_rate(task, dataset, device, bfloat16=bfloat16, compiled=other)
+        else:
+            found = fused_rate(task, dataset, slots or best, device, bfloat16=bfloat16, compiled=other)
+        words += f"; compiled {found / rate:.2f} times that"
+        if found >= rate * GAIN:
+            compiled, rate = other, found
+    if alone_is_best:
+        return Plan("processes", 1, precision, compiled, why=words)
+    return Plan("fused", slots or best, precision, compiled, why=words)
 
 
-def single_rate(task: TaskConfig, dataset: Dataset, device: torch.device, *, bfloat16: bool) -> float:
+def single_rate(
+    task: TaskConfig, dataset: Dataset, device: torch.device, *, bfloat16: bool, compiled: bool = False
+) -> float:
     """Steps per second of one loss trained plainly."""
     clock = _Clock()
     with contextlib.suppress(TrainingStoppedError):
         loss = nn.CrossEntropyLoss()
-        train(_plain(task), dataset, loss, 0, should_stop=clock.enough, device=device, bfloat16=bfloat16)
+        train(
+            _plain(task),
+            dataset,
+            loss,
+            0,
+            should_stop=clock.enough,
+            device=device,
+            bfloat16=bfloat16,
+            compiled=compiled,
+        )
     clock.enough()
     return clock.rate()
 
 
-def fused_rate(task: TaskConfig, dataset: Dataset, slots: int, device: torch.device, *, bfloat16: bool) -> float:
+def fused_rate(
+    task: TaskConfig,
+    dataset: Dataset,
+    slots: int,
+    device: torch.device,
+    *,
+    bfloat16: bool,
+    compiled: bool = False,
+) -> float:
     """Steps per second, of all losses together, of `slots` losses trained at once.
 
     Raises:
         FusionError: the task, or its model, cannot be fused.
     """
-    stream = Stream(_plain(task), dataset, slots, device, torch.float32, bfloat16=bfloat16)
+    stream = Stream(_plain(task), dataset, slots, device, torch.float32, bfloat16=bfloat16, compiled=compiled)
     jobs = iter([Job(number, nn.CrossEntropyLoss(), 0) for number in range(slots)])
     stream.fill(lambda: next(jobs, None))
     clock = _Clock()

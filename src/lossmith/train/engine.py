@@ -63,7 +63,15 @@ def run(
         return
     first = prescreen_task(task)
     if first is None:
-        yield from train_fused(task, dataset, take, plan.slots, device=device, bfloat16=plan.dtype == "bfloat16")
+        yield from train_fused(
+            task,
+            dataset,
+            take,
+            plan.slots,
+            device=device,
+            bfloat16=plan.dtype == "bfloat16",
+            compiled=plan.compiled,
+        )
         return
     yield from _screened(task, first, dataset, take, plan, device)
 
@@ -95,8 +103,8 @@ def _screened(
 ) -> Iterator[tuple[int, Result]]:
     """As `run`, the jobs through the pre-screen `first` and, those that pass it, through the task."""
     training, screening = (
-        Stream(each, dataset, plan.slots, device, torch.float32, bfloat16=plan.dtype == "bfloat16")
-        for each in (task, first)
+        Stream(each, dataset, plan.slots, device, torch.float32, bfloat16=plan.dtype == "bfloat16", compiled=compiled)
+        for each, compiled in ((task, plan.compiled), (first, False))  # the pre-screen is too short to be worth it
     )
     jobs: dict[int, Job] = {}  # in the pre-screen
     passed: deque[Job] = deque()

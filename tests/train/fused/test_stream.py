@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import bars
+from compilers import needs_compiler
 from lossmith.train import single
 from lossmith.train.data import Dataset
 from lossmith.train.engine import Job
+from lossmith.train.fused import layout
 from lossmith.train.fused.stream import Stream, train_fused
 from lossmith.train.result import TrainingResult
 from lossmith.train.single import new_model, train
@@ -74,9 +76,18 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("changes", TASKS.values(), ids=TASKS)
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch's own layers do the work, as where the batch is not the innermost dimension."""
+    monkeypatch.setattr(layout, "batch_innermost", lambda device: False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "innermost"),
+    [*((changes, True) for changes in TASKS.values()), *((TASKS[name], False) for name in ("convnet", "resnet9v2"))],
+    ids=[*TASKS, "convnet as on a GPU", "resnet9v2 as on a GPU"],
+)
 def test_every_parameter_is_that_of_a_separate_training(
-    dataset: Dataset, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, changes: dict[str, Any], innermost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """float64, 50 steps, dropout included: within 1e-9 relative to the largest value of the layer.
 
@@ -92,6 +103,8 @@ def test_every_parameter_is_that_of_a_separate_training(
             patch.setattr(single, "new_model", lambda *given, kept=models: kept.append(new_model(*given)) or kept[0])
             train(task, dataset, loss, seed, dtype=torch.float64)
         alone.append({name: value.clone() for name, value in models[0].state_dict().items()})
+    if not innermost:
+        as_on_a_gpu(monkeypatch)
     stream = Stream(task, dataset, len(LOSSES), torch.device("cpu"), torch.float64)
     jobs = iter([Job(seed, loss, seed) for seed, loss in enumerate(LOSSES)])
     stream.fill(lambda: next(jobs, None))
@@ -149,6 +162,33 @@ def test_curves_of_both_ways_overlap_in_float32(dataset: Dataset) -> None:
         assert isinstance(result, TrainingResult)
         for one, other in zip(alone.curve, result.curve, strict=True):
             assert other.train_loss == pytest.approx(one.train_loss, rel=2e-3)
+
+
+@pytest.mark.slow  # torch.compile takes a minute
+@needs_compiler
+@pytest.mark.parametrize("innermost", [True, False])
+def test_compiled_it_gives_the_same_to_rounding(
+    dataset: Dataset, innermost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while slots are free: five jobs in two slots, one of which gives NaN."""
+    task = make_task(steps=20, epoch_steps=10, dropout=0.3)
+    losses = [*LOSSES, Failing(7, "nan"), functional.cross_entropy]
+    expected = [train(task, dataset, loss, seed, dtype=torch.float64) for seed, loss in enumerate(losses[:3])]
+    if not innermost:
+        as_on_a_gpu(monkeypatch)
+    jobs = [Job(number, loss, number % 3) for number, loss in enumerate(losses)]
+    found = fused(task, dataset, jobs, 2, dtype=torch.float64, compiled=True)
+    for number, alone in enumerate(expected):
+        result = found[number]
+        assert isinstance(result, TrainingResult)
+        assert [record.train_loss for record in result.curve] == pytest.approx(
+            [record.train_loss for record in alone.curve], rel=1e-6
+        )
+    failed, last = found[3], found[4]
+    assert isinstance(failed, TrainingResult)
+    assert isinstance(last, TrainingResult)
+    assert (failed.reason, failed.steps) == (Reason.LOSS_NOT_FINITE, 7)
+    assert last.reason is Reason.OK
 
 
 def test_a_job_that_comes_later_takes_a_free_slot(dataset: Dataset) -> None:

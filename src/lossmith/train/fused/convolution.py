@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lossmith.train.fused import layout
 from lossmith.train.fused.layout import images_of, rows_of
 
 _LINE = 64  # bytes of a line of the cache, at whose multiples torch's tensors begin
@@ -60,7 +61,7 @@ def fused_conv2d(
         [B, K * O, h, w].
     """
     slots = weight.shape[0]
-    if x.device.type != "cpu":
+    if not layout.batch_innermost(x.device):
         flat_bias = None if bias is None else bias.flatten()
         return functional.conv2d(x, weight.flatten(0, 1), flat_bias, stride, padding, dilation, groups * slots)
     if groups == 1 and dilation == (1, 1):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lossmith.train.dropout import ChannelDropout, Dropout
+from lossmith.train.fused import layout
 from lossmith.train.fused.convolution import fused_conv2d
 from lossmith.train.fused.layout import images_of, rows_of
 from lossmith.train.models.layers import Subsample
@@ -69,9 +70,9 @@ class FusedBatchNorm2d(Fused):
         weight, bias = self.value("weight"), self.value("bias")
         # copies, since torch changes them in place, and its backward pass keeps them
         mean, variance = (self.values[name].flatten().clone() for name in ("running_mean", "running_var"))
-        on_cpu = x.device.type == "cpu"
-        rows = rows_of(x) if on_cpu else x
-        inputs = rows.view(1, rows.shape[0], -1) if on_cpu else rows
+        innermost = layout.batch_innermost(x.device)
+        rows = rows_of(x) if innermost else x
+        inputs = rows.view(1, rows.shape[0], -1) if innermost else rows
         normal = functional.batch_norm(
             inputs,
             mean,
@@ -85,7 +86,7 @@ class FusedBatchNorm2d(Fused):
         if self.training:
             self.values["running_mean"].copy_(mean.view(self.slots, -1))
             self.values["running_var"].copy_(variance.view(self.slots, -1))
-        return images_of(normal.view(rows.shape)) if on_cpu else normal
+        return images_of(normal.view(rows.shape)) if innermost else normal
 
 
 class FusedGroupNorm(Fused):
@@ -146,7 +147,7 @@ class FusedDropout(nn.Module):
 
 class FusedSubsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return images_of(rows_of(x)[:, ::2, ::2]) if x.device.type == "cpu" else x[:, :, ::2, ::2]
+        return images_of(rows_of(x)[:, ::2, ::2]) if layout.batch_innermost(x.device) else x[:, :, ::2, ::2]
 
 
 class FusedActivation(Fused):
@@ -166,7 +167,9 @@ class FusedActivation(Fused):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.movedim(0, -1)
-        if x.device.type != "cpu" or (x.numel() // self.slots % self._VECTOR == 0 and rows.is_contiguous()):
+        if not layout.batch_innermost(x.device):
+            return self._function(x)
+        if x.numel() // self.slots % self._VECTOR == 0 and rows.is_contiguous():
             return self._function(x)
         missing = -x.numel() % self._VECTOR
         whole = self._function(functional.pad(rows.reshape(-1), (0, missing)).clone())[: x.numel()]

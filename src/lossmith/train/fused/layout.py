@@ -9,7 +9,13 @@ Legend: K slots, B batch, C channels, H W rows and columns.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def batch_innermost(device: torch.device) -> bool:
+    """Whether the batch is the innermost dimension in memory; where it is not, torch's own layers do the work."""
+    return device.type == "cpu"
 
 
 def rows_of(x: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ Legend: K slots, B batch, C channels, P parameters and Q statistics of one slot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,20 @@ class FusedNetwork:
     """
 
     def __init__(
-        self, template: nn.Module, slots: int, *, num_classes: int, device: torch.device, dtype: torch.dtype
+        self,
+        template: nn.Module,
+        slots: int,
+        *,
+        num_classes: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        compiled: bool = False,
     ) -> None:
         self._num_classes = num_classes
         layers = _replace(template)
         self._network = template.train()
+        self._run: Callable[[Tensor], Tensor] = torch.compile(template, dynamic=False) if compiled else template
+        self._fixed = slots if compiled else None  # slots that are computed, whether they are active or not
         self._dropouts = [module for module in template.modules() if isinstance(module, FusedDropout)]
         self._parameter_places = list(_places(layers, "trained"))
         self._statistic_places = list(_places(layers, "statistics"))
@@ -65,9 +74,14 @@ class FusedNetwork:
         self.statistics = _rows(slots, self._statistic_places, device, dtype)  # [K, Q]
         # weights without a gradient stand apart: the backward pass reads them after the statistics have changed
         self._frozen = _rows(slots, self._frozen_places, device, dtype)
-        self._generators: list[Any] = [None] * slots
+        self._generators = [torch.Generator(device) for _ in range(slots)]
         self._leaves: list[Tensor] = []
         self.active = 0
+
+    @property
+    def width(self) -> int:
+        """The slots that are computed: the active ones, or all where the network is compiled."""
+        return self._fixed or self.active
 
     @property
     def module(self) -> nn.Module:
@@ -94,36 +108,37 @@ class FusedNetwork:
     def activate(self, count: int) -> None:
         """Let the first `count` slots take part from now on."""
         self.active = count
-        self._leaves = [place.of(self.parameters[:count]).detach().requires_grad_() for place in self._parameter_places]
+        width = self.width
+        self._leaves = [place.of(self.parameters[:width]).detach().requires_grad_() for place in self._parameter_places]
         for layer in self._layers:
-            layer.slots = count
+            layer.slots = width
         for place, leaf in zip(self._parameter_places, self._leaves, strict=True):
             place.layer.values[place.name] = leaf
         for places, rows in self._all()[1:]:
             for place in places:
-                place.layer.values[place.name] = place.of(rows[:count])
+                place.layer.values[place.name] = place.of(rows[:width])
         for dropout in self._dropouts:
-            dropout.generators = self._generators[:count]
+            dropout.generators = self._generators[:width]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [K, B, classes] of inputs [B, K * C, H, W], K the active slots.
+        """Logits [K, B, classes] of inputs [B, W * C, H, W], K the active slots and W the `width`.
 
         Raises:
             FusionError: the network's output is not [B, K * classes].
         """
-        outputs: Tensor = self._network(inputs)
-        if outputs.shape != (inputs.shape[0], self.active * self._num_classes):
+        outputs = self._run(inputs)
+        if outputs.shape != (inputs.shape[0], self.width * self._num_classes):
             raise FusionError(
-                f"the model gives {list(outputs.shape)} for {self.active} losses, expected"
-                f" {[inputs.shape[0], self.active * self._num_classes]}: {REMEDY}"
+                f"the model gives {list(outputs.shape)} for {self.width} losses, expected"
+                f" {[inputs.shape[0], self.width * self._num_classes]}: {REMEDY}"
             )
-        return outputs.t().view(self.active, self._num_classes, -1).transpose(1, 2)
+        return outputs.t().view(self.width, self._num_classes, -1).transpose(1, 2)[: self.active]
 
     def gradient(self, logits: Tensor, on_logits: Tensor) -> Tensor:
         """The gradient of every active slot's parameters, [K, P], from that of its logits."""
         found = torch.autograd.grad(logits, self._leaves, on_logits, allow_unused=True)
         flat = [
-            (torch.zeros_like(leaf) if part is None else part).reshape(self.active, -1)
+            (torch.zeros_like(leaf) if part is None else part).reshape(self.width, -1)[: self.active]
             for leaf, part in zip(self._leaves, found, strict=True)
         ]
         rest = self.parameters.shape[1] - sum(part.shape[1] for part in flat)

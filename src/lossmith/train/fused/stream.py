@@ -17,6 +17,7 @@ from torch import Tensor
 from lossmith.train.batches import Batches, Images, Seeds, generator
 from lossmith.train.course import Course
 from lossmith.train.data import Dataset
+from lossmith.train.fused import layout
 from lossmith.train.fused.check import check_fused
 from lossmith.train.fused.layout import images_of
 from lossmith.train.fused.network import FusedNetwork, FusionError
@@ -67,18 +68,21 @@ def train_fused(
     *,
     device: torch.device = _CPU,
     bfloat16: bool = False,
+    compiled: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[tuple[int, TrainingResult | Exception]]:
     """Train jobs on one task, up to `slots` at once; see `lossmith.train.engine.run`.
 
     `bfloat16` runs the network under autocast, which on a CPU changes nothing here; weights, statistics and losses stay
-    in `dtype`. A result's seconds are the training's share of the time in which it trained beside others.
+    in `dtype`. `compiled` runs the network through torch.compile; then free slots are computed as well, since another
+    number of them would be another program. A result's seconds are the training's share of the time in which it trained
+    beside others.
 
     Raises:
         FusionError: the model has a layer that cannot be fused, or the task has stages.
         DataError: the images are too small for the task's augmentation.
     """
-    stream = Stream(task, dataset, slots, device, dtype, bfloat16=bfloat16)
+    stream = Stream(task, dataset, slots, device, dtype, bfloat16=bfloat16, compiled=compiled)
     while True:
         stream.fill(take)
         if not stream.slots:
@@ -98,6 +102,7 @@ class Stream:
         dtype: torch.dtype,
         *,
         bfloat16: bool = False,
+        compiled: bool = False,
     ) -> None:
         check_fit(task, dataset)
         if task.stages:
@@ -108,7 +113,9 @@ class Stream:
         self._rates = learning_rates(task.optimizer.learning_rate, task.steps, task.schedule)
         self._states: dict[int, dict[str, Tensor]] = {}  # by seed
         template = new_model(task, dataset, Seeds.of(0), device).to(device=device, dtype=dtype)
-        self._network = FusedNetwork(template, slots, num_classes=dataset.num_classes, device=device, dtype=dtype)
+        self._network = FusedNetwork(
+            template, slots, num_classes=dataset.num_classes, device=device, dtype=dtype, compiled=compiled
+        )
         if ":" in task.model:  # a user's: its containers may treat channels as a single network's
             check_fused(task, dataset, device)
         self._optimizer = FusedOptimizer(task.optimizer, self._network.parameters)
@@ -180,13 +187,15 @@ class Stream:
         return self._states[seed]
 
     def _inputs(self, images: dict[int, Tensor]) -> Tensor:
-        """[B, K * C, H, W] of the batches, by the identity of their source."""
-        if self._device.type != "cpu":
+        """[B, K * C, H, W] of the batches, by the identity of their source; K slots are computed."""
+        sources = [id(slot.batches) for slot in self.slots]
+        sources += sources[:1] * (self._network.width - len(sources))  # free slots are given what the first one sees
+        if not layout.batch_innermost(self._device):
             ready = {
                 key: scaled(batch, self._task.scaling, dtype=self._dtype, memory_format=LAYOUT)
                 for key, batch in images.items()
             }
-            both = torch.cat([ready[id(slot.batches)] for slot in self.slots], 1)
+            both = torch.cat([ready[source] for source in sources], 1)
             return both.contiguous(memory_format=LAYOUT)
         rows = {
             key: scaled(
@@ -194,7 +203,7 @@ class Stream:
             )
             for key, batch in images.items()
         }
-        return images_of(torch.cat([rows[id(slot.batches)] for slot in self.slots]))
+        return images_of(torch.cat([rows[source] for source in sources]))
 
     def _losses(self, logits_KBC: Tensor, targets: list[Tensor]) -> tuple[list[float], Tensor, dict[int, Exception]]:
         """Each slot's loss, the gradients on the logits [K, B, C], and the errors that losses raised, by place.
