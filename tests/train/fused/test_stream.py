@@ -165,6 +165,8 @@ def test_curves_of_both_ways_overlap_in_float32(dataset: Dataset) -> None:
 
 
 @pytest.mark.slow  # torch.compile takes a minute
+# torch's compiler warns of its own doings: deprecated parts, and gradients that it asks for where it breaks a graph
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", r"ignore:The \.grad attribute of a Tensor:UserWarning")
 @needs_compiler
 @pytest.mark.parametrize("innermost", [True, False])
 def test_compiled_it_gives_the_same_to_rounding(
@@ -187,7 +189,7 @@ def test_compiled_it_gives_the_same_to_rounding(
     failed, last = found[3], found[4]
     assert isinstance(failed, TrainingResult)
     assert isinstance(last, TrainingResult)
-    assert (failed.reason, failed.steps) == (Reason.LOSS_NOT_FINITE, 7)
+    assert (failed.reason, failed.steps) == (Reason.LOSS_NOT_FINITE, 6)
     assert last.reason is Reason.OK
 
 
