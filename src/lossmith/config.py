@@ -8,11 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, parse_yaml, read_yaml, validate
+from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
 from lossmith.space.config import SpaceConfig
 from lossmith.space.mutation import MAX_TRIES
 from lossmith.train.task import TaskConfig, load_task
@@ -131,13 +130,17 @@ def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: one line with the file and the first setting that is wrong.
     """
-    values = read_yaml(path)
-    if "preset" in values:
-        base = values.pop("preset")
-        if base not in preset_names():
-            raise ConfigError(f"{path}: unknown preset '{base}'{nearest(str(base), preset_names())}")
-        values = _merged(parse_yaml((_presets() / f"{base}.yaml").read_text(encoding="utf-8")), values)
-    return _build({"name": path.stem, **values}, str(path), overrides)
+    return _build({"name": path.stem, **_with_preset(read_yaml(path), str(path))}, str(path), overrides)
+
+
+def load_run(reference: str | Mapping[str, Any], where: str) -> RunConfig:
+    """The run configuration that a setting means: the name of a preset, or a mapping as in `load_file`.
+
+    Raises:
+        ConfigError: one line that starts with `where` and has the first setting that is wrong.
+    """
+    values = {"preset": reference} if isinstance(reference, str) else dict(reference)
+    return _build({"name": str(values.get("preset", "search")), **_with_preset(values, where)}, where, ())
 
 
 def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -151,11 +154,22 @@ def _presets() -> Any:
     return resources.files("lossmith") / "presets" / "runs"
 
 
+def _with_preset(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`values` over those of the preset that its `preset` names, if it names one."""
+    own = dict(values)
+    if "preset" not in own:
+        return own
+    base = own.pop("preset")
+    if base not in preset_names():
+        raise ConfigError(f"{where}: unknown preset '{base}'{nearest(str(base), preset_names())}")
+    return _merged(parse_yaml((_presets() / f"{base}.yaml").read_text(encoding="utf-8")), own)
+
+
 def _build(values: dict[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
     if overrides:
         values = copy.deepcopy(values)
         for override in overrides:
-            _override(values, override)
+            override_setting(values, override, _by_name)
         where = f"{where} with {' '.join(overrides)}"
     for key in _TASKS:
         if isinstance(values.get(key), str | Mapping):
@@ -163,23 +177,9 @@ def _build(values: dict[str, Any], where: str, overrides: Sequence[str]) -> RunC
     return validate(RunConfig, values, where)
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise ConfigError(f"override '{override}': expected KEY=VALUE, such as search.iterations=100")
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}': the value is not valid YAML") from error
-    place = values
-    for depth, part in enumerate(path[:-1]):
-        if depth == 0 and part in _TASKS and isinstance(place.get(part), str):
-            place[part] = {"base": place[part]}  # a task given by name, of which one setting is changed
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"override '{override}': '{'.'.join(path[: depth + 1])}' is not a group of settings")
-    place[path[-1]] = value
+def _by_name(path: tuple[str, ...], value: object) -> object:
+    """What is at a place of which one setting is changed: a task that is given by name becomes its mapping."""
+    return {"base": value} if path[0] in _TASKS and len(path) == 1 and isinstance(value, str) else value
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -110,3 +111,36 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for argument in get_args(annotation) if (found := _record_in(argument))), None)
+
+
+def override_setting(
+    values: dict[str, Any],
+    override: str,
+    opened: Callable[[tuple[str, ...], object], object] = lambda path, value: value,
+) -> None:
+    """Apply a 'key.subkey=value' text to a mapping of settings; the value is read as YAML.
+
+    Args:
+        values: changed in place; groups of settings that are missing are made.
+        override: the text.
+        opened: gives what stands at a place (its path and value are given) whose part is to be set.
+
+    Raises:
+        ConfigError: the text does not fit.
+    """
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise ConfigError(f"override '{override}': expected KEY=VALUE, such as search.iterations=100")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{override}': the value is not valid YAML") from error
+    place = values
+    for depth, part in enumerate(path[:-1], 1):
+        below = opened(path[:depth], place.get(part, {}))
+        if not isinstance(below, dict):
+            raise ConfigError(f"override '{override}': '{'.'.join(path[:depth])}' is not a group of settings")
+        place[part] = below
+        place = below
+    place[path[-1]] = value
