@@ -10,7 +10,7 @@ def lossmith_command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "lossmith", *map(str, arguments)]
 
 
-def run_lossmith(*arguments: object, code: int = 0, timeout: float = 300) -> str:
+def run_lossmith(*arguments: object, code: int = 0, timeout: float = 900) -> str:
     """What the command printed on standard output; on standard error where another exit code than 0 is expected."""
     done = subprocess.run(
         lossmith_command(*arguments),

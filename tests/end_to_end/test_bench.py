@@ -11,6 +11,7 @@ import pytest
 from commandline import run_lossmith
 
 
+@pytest.mark.slow  # it measures for a minute or two
 def test_the_engine_on_digits(tmp_path: Path) -> None:
     file = tmp_path / "engine.json"
     text = run_lossmith("bench", "engine", "--quick", "--json", file)

@@ -101,6 +101,7 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow  # a whole second search
 def test_how_many_train_at_once_changes_no_result(fused: Path, tmp_path: Path) -> None:
     run_lossmith("search", *FUSED, f"--run={tmp_path / 'two'}", "--workers=2", "--set=execution.slots=2")
     assert content(tmp_path / "two") == content(fused)
