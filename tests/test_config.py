@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lossmith.config import NO_RUNGS, MicrotaskConfig, RunConfig, from_stored, load_file, load_preset, preset_names
 from lossmith.errors import ConfigError
+from lossmith.settings import override_setting
 
 
 def test_presets_are_valid_and_read_back_from_their_stored_form() -> None:
@@ -165,3 +168,21 @@ def test_rungs_are_set_one_by_one() -> None:
     assert load_preset("smoke", ["rungs.microtask=null"]).rungs.microtask is None
     with pytest.raises(ConfigError, match=r"rungs\.microtask\.threshold"):
         load_preset("smoke", ["rungs.microtask.threshold=2"])
+
+
+def test_a_setting_within_a_list_is_set_by_its_number() -> None:
+    values: dict[str, Any] = {"phases": [{"keep": 3}, {"keep": 2}], "execution": None}
+    override_setting(values, "phases.1.keep=1")
+    override_setting(values, "phases.0.task.steps=10", lambda path, value: value)
+    override_setting(values, "execution.way=fused")
+    assert values == {
+        "phases": [{"keep": 3, "task": {"steps": 10}}, {"keep": 1}],
+        "execution": {"way": "fused"},
+    }
+    for text, problem in (
+        ("phases.2.keep=1", "'phases' has the entries 0 to 1, no '2'"),
+        ("phases.keep=1", "'phases' has the entries 0 to 1, no 'keep'"),
+        ("phases.0.keep.least=1", "'phases.0.keep' is not a group of settings"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(problem)):
+            override_setting(values, text)

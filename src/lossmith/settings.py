@@ -122,7 +122,7 @@ def override_setting(
 
     Args:
         values: changed in place; groups of settings that are missing are made.
-        override: the text.
+        override: the text. The entries of a list are counted from 0: 'phases.0.keep=5'.
         opened: gives what stands at a place (its path and value are given) whose part is to be set.
 
     Raises:
@@ -136,11 +136,22 @@ def override_setting(
         value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override '{override}': the value is not valid YAML") from error
-    place = values
-    for depth, part in enumerate(path[:-1], 1):
-        below = opened(path[:depth], place.get(part, {}))
-        if not isinstance(below, dict):
-            raise ConfigError(f"override '{override}': '{'.'.join(path[:depth])}' is not a group of settings")
-        place[part] = below
-        place = below
-    place[path[-1]] = value
+    place: Any = values
+    for depth, part in enumerate(path):
+        group = ".".join(path[:depth])
+        if isinstance(place, list):
+            if not part.isdecimal() or int(part) >= len(place):
+                raise ConfigError(
+                    f"override '{override}': '{group}' has the entries 0 to {len(place) - 1}, no '{part}'"
+                )
+            index: Any = int(part)
+        elif isinstance(place, dict):
+            index = part
+        else:
+            raise ConfigError(f"override '{override}': '{group}' is not a group of settings")
+        if depth == len(path) - 1:
+            place[index] = value
+            return
+        below = place[index] if isinstance(place, list) else place.get(index)
+        place[index] = opened(path[: depth + 1], {} if below is None else below)
+        place = place[index]
