@@ -133,14 +133,14 @@ def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _build({"name": path.stem, **_with_preset(read_yaml(path), str(path))}, str(path), overrides)
 
 
-def load_run(reference: str | Mapping[str, Any], where: str) -> RunConfig:
-    """The run configuration that a setting means: the name of a preset, or a mapping as in `load_file`.
+def load_run(reference: str | Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run configuration that a setting means: the name of a preset, or a mapping as in `load_file`; so overrides.
 
     Raises:
         ConfigError: one line that starts with `where` and has the first setting that is wrong.
     """
     values = {"preset": reference} if isinstance(reference, str) else dict(reference)
-    return _build({"name": str(values.get("preset", "search")), **_with_preset(values, where)}, where, ())
+    return _build({"name": str(values.get("preset", "search")), **_with_preset(values, where)}, where, overrides)
 
 
 def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:

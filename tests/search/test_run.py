@@ -144,3 +144,22 @@ def test_cross_entropy_is_trained_beside_and_before_the_search_ends(narrow: Path
     for directory in (narrow, tmp_path / "none"):
         with Ledger.read(directory) as ledger:
             assert [row.key.task for row in ledger.evaluations() if row.key.loss == "zoo:cross_entropy"] == [task]
+
+
+RANDOM = ("search.method=random", "search.iterations=25")
+
+
+@pytest.mark.parametrize("stop_after", [None, 60])
+def test_a_random_search_is_the_same_however_many_train_at_once_and_wherever_it_stops(
+    tmp_path: Path, stop_after: int | None
+) -> None:
+    run(tmp_path / "narrow", 1, 0, *RANDOM)
+    if stop_after is not None:
+        run(tmp_path / "wide", 64, 2, *RANDOM, stop_after=stop_after)
+    run(tmp_path / "wide", 64, 1, *RANDOM)
+    found = candidates(tmp_path / "wide")
+    assert found == candidates(tmp_path / "narrow")
+    assert {row.stage for row, _ in found} == {"screening", "selection", "random"}
+    assert any(row.attempt for row, _ in found if row.stage == "random")
+    with Ledger.read(tmp_path / "wide") as ledger:
+        assert ledger.configuration()["search"]["method"] == "random"

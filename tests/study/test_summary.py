@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import json
+
+import numpy as np
+import pytest
+
 from lossmith.ledger import EvaluationKey, EvaluationRow, LossRow
+from lossmith.study.statistics import minimum_detectable_effect
 from lossmith.study.summary import summarise
 from lossmith.train.task import load_task
 from lossmith.verdict import Reason
@@ -82,6 +88,28 @@ def test_equal_scores_are_said_to_be_equal() -> None:
     scores = rows({BASE.key: list(base), OTHER.key: list(base)})
     content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
     assert "(+0.00 points, the same for every seed, p = 1)" in content["sentence"]
+    assert content["losses"][1]["verdict"] == "equivalent to cross_entropy within 0.1 points"
+
+
+def test_a_comparison_says_what_it_could_have_found() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    mine = [score + change for score, change in zip(base, [0.01, 0, -0.01, 0.02, 0, 0.01, -0.02, 0.01], strict=True)]
+    scores = rows({BASE.key: list(base), OTHER.key: list(mine)})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER)], SEEDS, scores, "test")
+    assert json.loads(json.dumps(content)) == content
+    found = content["losses"][1]["difference"]
+    assert found["correlation"] == pytest.approx(np.corrcoef(mine, base)[0, 1])
+    assert found["improvement"]["value"] == 5 / 8  # 4 wins, 2 ties, 2 losses
+    assert found["detectable"] == pytest.approx(found["sd"] * minimum_detectable_effect(8, significance=6 / 2**7))
+    assert (found["margin"], found["equivalent"]) == (0.001, False)
+
+
+def test_a_failed_loss_stays_in_the_family() -> None:
+    base = [0.90, 0.91, 0.89, 0.92, 0.90, 0.88, 0.93, 0.90]
+    better = [score + 0.02 for score in base]
+    scores = rows({BASE.key: list(base), OTHER.key: list(better), THIRD.key: [None, *better[1:]]})
+    content = summarise(TASK, [("cross_entropy", BASE), ("mine", OTHER), ("third", THIRD)], SEEDS, scores, "test")
+    assert [loss["difference"]["p_adjusted"] for loss in content["losses"][1:]] == [4 / 2**8, 1]
 
 
 def test_one_loss_alone_is_described() -> None:

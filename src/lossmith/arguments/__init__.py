@@ -6,10 +6,16 @@ from typing import Annotated
 
 from tyro.conf import subcommand
 
+from lossmith.arguments.confirmation import Confirm
+from lossmith.arguments.controls import Control
+from lossmith.arguments.elimination import Eliminate
 from lossmith.arguments.showing import Bench, Card, Data, Export, Report, Show, Zoo
+from lossmith.arguments.study import Study
 from lossmith.arguments.training import Resume, Search, Train
+from lossmith.arguments.transfer import Transfer
 
-Trains = Search | Resume | Train  # the commands that train, and so have workers
+# the commands that train, and so have workers
+Trains = Search | Resume | Train | Study | Control | Eliminate | Confirm | Transfer
 
 Command = (
     Annotated[Search, subcommand("search")]
@@ -18,6 +24,11 @@ Command = (
     | Annotated[Card, subcommand("card")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Control, subcommand("control")]
+    | Annotated[Transfer, subcommand("transfer")]
+    | Annotated[Eliminate, subcommand("eliminate")]
+    | Annotated[Confirm, subcommand("confirm")]
+    | Annotated[Study, subcommand("study")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Zoo, subcommand("zoo")]

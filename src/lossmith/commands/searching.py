@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
+from pathlib import Path
 
 from lossmith import arguments
 from lossmith.commands.work import STOPPED, Work, directory_for, stop_signals
 from lossmith.config import RunConfig, from_stored, load_file, load_preset
 from lossmith.errors import ConfigError, LossmithError, RunError
-from lossmith.ledger import FILE, Ledger
+from lossmith.ledger import FILE, Ledger, TaskRow
 from lossmith.report import live, terminal
 from lossmith.search.best import write_best
 from lossmith.search.run import search
@@ -29,6 +31,23 @@ def run_search(command: arguments.Search, work: Work) -> int:
     # before anything is written: data may be missing
     setup = work.planned(work.prepare((config.screening, config.task)), config.execution)
     with Ledger.create(directory, config.model_dump(mode="json")) as ledger:
+        return _search(ledger, config, setup, work)
+
+
+def search_in(config: RunConfig, directory: Path, work: Work, known: Iterable[TaskRow] = ()) -> int:
+    """Search in a directory, from the start or from where the same search was; `known` has plans to begin with.
+
+    Raises:
+        RunError: the directory holds another search, or something else.
+    """
+    if not (directory / FILE).exists():
+        setup = work.planned(work.prepare((config.screening, config.task)), config.execution, known)
+        with Ledger.create(directory, config.model_dump(mode="json")) as ledger:
+            return _search(ledger, config, setup, work)
+    with Ledger.open(directory) as ledger:
+        if stored_search(ledger) != config:
+            raise RunError(f"{directory}: holds another search; use another --run")
+        setup = work.planned(work.prepare((config.screening, config.task)), config.execution, ledger.tasks())
         return _search(ledger, config, setup, work)
 
 
@@ -56,13 +75,14 @@ def stored_search(ledger: Ledger) -> RunConfig:
 def _search(ledger: Ledger, config: RunConfig, setup: EvaluationSetup, work: Work) -> int:
     workers = work.executor.workers
     work.begin(ledger)
-    print(f"search '{config.name}' in {ledger.directory}: seed {config.seed}, {workers} workers", flush=True)
+    kind = "random search" if config.search.method == "random" else "search"
+    print(f"{kind} '{config.name}' in {ledger.directory}: seed {config.seed}, {workers} workers", flush=True)
     if config.screening.data != config.task.data:
         print(f"note: losses are screened on other data ({config.screening.data.source}) than they are searched on")
     work.describe(setup)
     at_once = workers * setup.plans[config.task.task_id].slots
     if at_once > config.search.in_flight:
-        print(f"note: while losses evolve, search.in_flight lets {config.search.in_flight} of {at_once} train at once")
+        print(f"note: in the last stage, search.in_flight lets {config.search.in_flight} of {at_once} train at once")
     try:
         with live.LiveProgress(work.console) as display, stop_signals() as stopped:
             update, stop = display.update, stopped.is_set

@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import signal
 import sys
+import time
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class Work:
         workers = self.executor.workers
         self.executor.close()
         self.executor = LocalExecutor(workers, ["lossmith.search.serving"])
+        self.began = time.monotonic()
 
 
 def open_or_create(directory: Path, configuration: Mapping[str, Any]) -> Ledger:

@@ -15,13 +15,18 @@ from lossmith.report import words
 from lossmith.report.comparison import ComparisonView
 from lossmith.report.curves import Shape
 from lossmith.report.record import SearchRecord
-from lossmith.search.evolution import Stage
+from lossmith.search.candidate import Stage
 
 MAX_POINTS = 20_000  # drawn as SVG; of more, evenly spaced ones are drawn
 _FORMULA = 90  # characters of a formula in a label
 LOSS_COLOUR, BASELINE_COLOUR = "#3f83f0", "#b25bd6"
 _BEST, _FAILED, _QUIET = "#12a07a", "#e0524d", "#8b94a3"
-_STAGES = {Stage.SCREENING: _QUIET, Stage.SELECTION: "#d08a1d", Stage.EVOLUTION: LOSS_COLOUR}
+_STAGES = {
+    Stage.SCREENING: _QUIET,
+    Stage.SELECTION: "#d08a1d",
+    Stage.EVOLUTION: LOSS_COLOUR,
+    Stage.RANDOM: LOSS_COLOUR,  # instead of evolution
+}
 _ACCURACIES = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)  # percent, on the axis
 _CONFIG = {
     "responsive": True,

@@ -12,7 +12,7 @@ from lossmith.ledger import FILE, CandidateRow, EvaluationRow, LossRow
 from lossmith.losses.zoo.templates import cross_entropy
 from lossmith.report.snapshot import Snapshot
 from lossmith.search.best import of_search, ranked
-from lossmith.search.evolution import Stage
+from lossmith.search.candidate import Stage
 from lossmith.search.serving import ZOO
 from lossmith.space.expression import Expression
 from lossmith.verdict import Reason
@@ -165,9 +165,9 @@ class SearchRecord:
         return evaluation is not None and evaluation.reason.ok
 
     def _iterations_ended(self) -> int:
-        """The iterations of the evolution stage whose child joined the population, or that were given up."""
-        evolution = [candidate for candidate in self.snapshot.candidates if candidate.stage == Stage.EVOLUTION]
-        last_attempts = {candidate.iteration: candidate for candidate in evolution}  # the highest number comes last
+        """The iterations of the last stage whose candidate trained, or that were given up."""
+        last = [each for each in self.snapshot.candidates if each.stage in (Stage.EVOLUTION, Stage.RANDOM)]
+        last_attempts = {candidate.iteration: candidate for candidate in last}  # the highest number comes last
         return sum(
             candidate.told is not None
             and (

@@ -17,7 +17,7 @@ from lossmith.report.markup import Column, Html, element, escaped, facts, joined
 from lossmith.report.mathml import loss_of, mathml
 from lossmith.report.record import Ranked, SearchRecord, Step
 from lossmith.report.snapshot import Snapshot
-from lossmith.search.evolution import Stage
+from lossmith.search.candidate import Stage
 
 BEST = 20  # losses in the table
 _PANELS = 6  # losses whose curves are drawn
@@ -51,6 +51,8 @@ def header(snapshot: Snapshot, record: SearchRecord | None) -> Html:
     if record is None:
         return joined((*about, facts(general)))
     config = record.config
+    if config.search.method == "random":
+        about[0] = paragraph("Random search for loss functions, the control of an evolution", class_="kind")
     about += [
         paragraph(sentences.state_sentence(record, str(snapshot.directory)), class_="state"),
         facts(
@@ -250,6 +252,8 @@ def _step(record: SearchRecord, step: Step) -> Html:
         change = words.mutation_words(candidate.mutation)
     elif candidate.stage == Stage.SCREENING:
         change = "random loss, screened"
+    elif candidate.stage == Stage.RANDOM:
+        change = "random loss"
     else:
         change = "the same loss, on the search's own task"
     task = record.config.screening if candidate.stage == Stage.SCREENING else record.config.task
@@ -261,7 +265,7 @@ def _step(record: SearchRecord, step: Step) -> Html:
         fitness = f"{words.percent(evaluation.score)} on '{task.name}'"
     heading = Html(f"{element('strong', f'Candidate {candidate.number}')}: {escaped(change)}. {escaped(fitness)}")
     parts = [paragraph(heading, class_="change")]
-    if candidate.mutation is not None or candidate.stage == Stage.SCREENING:
+    if candidate.stage != Stage.SELECTION:
         parts.append(formula_cell(step.loss))
     return joined(parts)
 

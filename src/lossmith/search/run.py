@@ -15,8 +15,9 @@ from lossmith.config import RunConfig
 from lossmith.execution.base import Executor
 from lossmith.ledger import CandidateRow, EvaluationRow, Ledger, LossRow
 from lossmith.search.best import of_search
+from lossmith.search.candidate import Abandoned, Candidate, Event, Outcome, Stage
 from lossmith.search.evaluation import Answer, Evaluations, expression_row, register, zoo_row
-from lossmith.search.evolution import Abandoned, Candidate, Event, Evolution, Outcome, Stage
+from lossmith.search.evolution import Evolution
 from lossmith.search.rungs.rungs import Rungs
 from lossmith.search.seeds import training_seed
 from lossmith.search.serving import EvaluationSetup
@@ -158,10 +159,11 @@ def _most_waiting(config: RunConfig, stage: Stage, capacity: int) -> int:
     """How many candidates may wait for their outcome at once.
 
     What the first two stages ask for depends on no outcome of the same stage, so as many may wait as keep all workers
-    busy. In the evolution stage the number decides which members a parent is chosen from.
+    busy. In the evolution stage the number decides which members a parent is chosen from; in a random search's last
+    stage, which losses come after one that failed, and so must differ from its replacement.
     """
     in_flight = config.search.in_flight
-    return in_flight if stage is Stage.EVOLUTION else max(in_flight, 2 * capacity)
+    return max(in_flight, 2 * capacity) if stage in (Stage.SCREENING, Stage.SELECTION) else in_flight
 
 
 def _events(ledger: Ledger) -> Iterator[Event]:

@@ -3,7 +3,9 @@
 0, 1   random losses and mutations (search/evolution.py)
 2      the training seed of the search
 3      the training seeds of comparisons
-4 ...  those of each stage that comes after a search (`Purpose`)
+4-9    those of each stage that comes after a search (`Purpose`)
+10     the seed of its control, a random search
+11     the random losses of such a search's last stage (search/evolution.py)
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import enum
 import numpy as np
 
 SCREENING_STREAM, EVOLUTION_STREAM, _TRAINING, _COMPARISON = range(4)
+_CONTROL, RANDOM_STREAM = 10, 11
 
 
 class Purpose(enum.IntEnum):
@@ -39,6 +42,11 @@ def comparison_seeds(seed: int, count: int) -> list[int]:
 def stage_seeds(seed: int, purpose: Purpose, count: int) -> list[int]:
     """`count` training seeds for a stage under `seed`; the first ones are the same for every count."""
     return _integers(seed, purpose, count)
+
+
+def control_seed(seed: int) -> int:
+    """The seed of the random search that is the control of the search under `seed`."""
+    return _integers(seed, _CONTROL, 1)[0]
 
 
 def _integers(seed: int, stream: int, count: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +9,21 @@ from typing import Any
 
 from lossmith.ledger import EvaluationRow, LossRow
 from lossmith.search.serving import Split
-from lossmith.study.statistics import CONFIDENCE, PairedDifference, holm, paired_difference
+from lossmith.study.analysis import SIGNIFICANCE, correlation, detectable
+from lossmith.study.statistics import (
+    CONFIDENCE,
+    Improvement,
+    PairedDifference,
+    differences,
+    equivalence,
+    holm,
+    paired_difference,
+    pairs_needed,
+    probability_of_improvement,
+)
 from lossmith.train.task import TaskConfig
 
-SIGNIFICANCE = 0.05  # of the adjusted p value
+MARGIN = 0.001  # differences in accuracy under it do not matter: 0.1 points
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +37,20 @@ class ComparedLoss:
     mean: float | None  # of the scores that there are
     sd: float | None  # with n - 1; None for fewer than two scores
     failed: int
-    difference: dict[str, Any] | None  # PairedDifference to the baseline and `p_adjusted`; None for the baseline
+    difference: dict[str, Any] | None  # _Paired to the baseline with its interval's confidence; None for the baseline
     verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Paired(PairedDifference):
+    """A loss less the baseline, over the seeds with which both trained."""
+
+    p_adjusted: float  # Holm, over all losses compared; 1 where a seed failed
+    correlation: float | None  # of the paired scores
+    improvement: Improvement  # probability of improvement
+    detectable: float | None  # minimum detectable effect at 80% power and the level that Holm asks of the first
+    margin: float
+    equivalent: bool  # TOST within the margin at 5%
 
 
 def summarise(
@@ -41,12 +63,10 @@ def summarise(
     """The statistics of a comparison whose evaluations are all there."""
     scores = {loss.key: [rows[loss.key, seed].score for seed in seeds] for _, loss in losses}
     baseline = losses[0][1].key
-    differences = {loss.key: _difference(scores[loss.key], scores[baseline]) for _, loss in losses[1:]}
-    testable = [key for key, difference in differences.items() if difference]
-    adjusted = dict(zip(testable, holm([d.p for d in differences.values() if d]), strict=True))
+    found = _differences([scores[loss.key] for _, loss in losses[1:]], scores[baseline])
     compared = [
-        _compared(label, loss, scores[loss.key], differences.get(loss.key), adjusted.get(loss.key), losses)
-        for label, loss in losses
+        _compared(label, loss, scores[loss.key], difference, losses)
+        for (label, loss), difference in zip(losses, [None, *found], strict=True)
     ]
     return {
         "task": task.name,
@@ -59,19 +79,40 @@ def summarise(
     }
 
 
-def _difference(scores: list[float | None], baseline: list[float | None]) -> PairedDifference | None:
-    pairs = [(a, b) for a, b in zip(scores, baseline, strict=True) if a is not None and b is not None]
-    if len(pairs) < 2:
-        return None
-    return paired_difference([a for a, _ in pairs], [b for _, b in pairs], seed=0)
+def _differences(scores: Sequence[Sequence[float | None]], baseline: Sequence[float | None]) -> list[_Paired | None]:
+    """Each loss less the baseline; None where fewer than two seeds trained with both."""
+    pairs = [
+        [(a, b) for a, b in zip(values, baseline, strict=True) if a is not None and b is not None] for values in scores
+    ]
+    sides = [([a for a, _ in both], [b for _, b in both]) for both in pairs]
+    tested = [paired_difference(*side, seed=0) if len(side[0]) > 1 else None for side in sides]
+    adjusted = holm([test.p if test is not None and test.n == len(baseline) else 1.0 for test in tested])
+    return [
+        None if test is None else _paired(test, *side, p_adjusted, len(scores))
+        for test, side, p_adjusted in zip(tested, sides, adjusted, strict=True)
+    ]
+
+
+def _paired(
+    test: PairedDifference, scores: list[float], baseline: list[float], p_adjusted: float, comparisons: int
+) -> _Paired:
+    values = differences(scores, baseline)
+    return _Paired(
+        **asdict(test),
+        p_adjusted=p_adjusted,
+        correlation=correlation(scores, baseline),
+        improvement=probability_of_improvement(values, confidence=CONFIDENCE),
+        detectable=detectable(test.n, test.sd, comparisons),
+        margin=MARGIN,
+        equivalent=equivalence(values, MARGIN) < SIGNIFICANCE,
+    )
 
 
 def _compared(
     label: str,
     loss: LossRow,
     scores: list[float | None],
-    difference: PairedDifference | None,
-    p_adjusted: float | None,
+    difference: _Paired | None,
     losses: Sequence[tuple[str, LossRow]],
 ) -> ComparedLoss:
     present = [score for score in scores if score is not None]
@@ -83,28 +124,25 @@ def _compared(
         mean=statistics.fmean(present) if present else None,
         sd=statistics.stdev(present) if len(present) > 1 else None,
         failed=len(scores) - len(present),
-        difference=None
-        if difference is None
-        else {**asdict(difference), "confidence": CONFIDENCE, "p_adjusted": p_adjusted},
-        verdict="baseline" if loss.key == losses[0][1].key else _verdict(difference, p_adjusted, len(scores), losses),
+        difference=None if difference is None else {**asdict(difference), "confidence": CONFIDENCE},
+        verdict="baseline" if loss.key == losses[0][1].key else _verdict(difference, len(scores), losses),
     )
 
 
-def _verdict(
-    difference: PairedDifference | None, p_adjusted: float | None, seeds: int, losses: Sequence[tuple[str, LossRow]]
-) -> str:
+def _verdict(difference: _Paired | None, seeds: int, losses: Sequence[tuple[str, LossRow]]) -> str:
     baseline = losses[0][0]
-    if difference is None or p_adjusted is None:
+    if difference is None:
         return f"not comparable: fewer than two seeds trained with both it and {baseline}"
     if difference.n < seeds:
         lost = seeds - difference.n
         return (
             f"not comparable: {lost} of {seeds} seeds failed with it or with {baseline}, and the others are a selection"
         )
-    if p_adjusted < SIGNIFICANCE:
+    if difference.p_adjusted < SIGNIFICANCE:
         return f"{'better' if difference.mean > 0 else 'worse'} than {baseline}"
-    # the least p that n pairs can give is 2 / 2^n, before Holm's factor
-    needed = math.ceil(math.log2(2 * (len(losses) - 1) / SIGNIFICANCE) + 1e-9)
+    if difference.equivalent:
+        return f"equivalent to {baseline} within {100 * MARGIN:g} points"
+    needed = pairs_needed(len(losses) - 1, SIGNIFICANCE)
     if seeds < needed:
         return f"too few seeds to tell it from {baseline}: at least {needed} are needed"
     return f"no evidence of a difference from {baseline}"

@@ -73,8 +73,12 @@ class Trainings:
         """Say how many trainings all rounds will want, for the progress; without it, what was asked for counts."""
         self._total = total
 
-    def run(self, wanted: Iterable[Training]) -> dict[EvaluationKey, EvaluationRow]:
+    def run(
+        self, wanted: Iterable[Training], ended: Callable[[EvaluationRow], None] = lambda row: None
+    ) -> dict[EvaluationKey, EvaluationRow]:
         """The evaluation of each training, in the order in which they are begun: the ledger's, or a new one.
+
+        `ended` is given each as soon as it is there, in no order.
 
         Raises:
             StoppedError: `should_stop` said yes.
@@ -93,5 +97,6 @@ class Trainings:
             for answer in self._evaluations.wait(_POLL):
                 found[answer.row.key] = answer.row
                 self._done += 1
+                ended(answer.row)
             self._update(self._done, self._total)
         return {key: found[key] for key in keys}

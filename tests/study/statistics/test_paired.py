@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lossmith.study.statistics import holm, paired_difference
+from lossmith.study.statistics import paired_difference
 
 
 def test_student_s_sleep_data() -> None:
@@ -61,11 +61,3 @@ def test_false_positives_are_at_the_nominal_rate() -> None:
 def test_too_few_pairs_are_refused(scores: list[float], baseline: list[float]) -> None:
     with pytest.raises(ValueError, match="same length >= 2"):
         paired_difference(scores, baseline, seed=0)
-
-
-def test_holm() -> None:
-    """By hand from Holm (1979): multiply the ranked p values by n, n - 1, ..., and keep them from falling."""
-    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
-    assert holm([0.04, 0.001]) == pytest.approx([0.04, 0.002])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []

@@ -1,0 +1,1 @@
+"""Loss function elimination: the best losses of searches go through phases, and after each the best go on."""

@@ -1,0 +1,115 @@
+"""What scores with shared seeds say of the losses' levels: how probable each is to be among the best.
+
+The model: score = level of the loss + effect of the seed + noise. The seeds are shared, so their effects cancel. The
+noise has its own variance for each loss, moderated towards the losses' common one (Smyth, Statistical Applications in
+Genetics and Molecular Biology 3, 2004); the levels are normal around a common mean, with a half-Cauchy prior for their
+spread (Gelman, Bayesian Analysis 1, 2006), which is integrated out: where losses hardly differ, the levels are drawn
+together and nothing is decided early. Decisions by the posterior of being among the best: Russo, arXiv 1602.08448;
+as a compound decision: Gu and Koenker, Econometrica 91, 2023.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import digamma, polygamma
+
+DRAWS = 20_000  # from the posterior
+_MOST_FREEDOM = 1_000.0  # of the prior of the variances: more is as good as a common variance
+_GRID = 40  # values of the levels' spread
+_LEAST_SHARE = 0.01  # of the mean variance: the least that a loss is taken to have
+_SCALE = 3.0  # of the half-Cauchy prior of the levels' spread, in standard errors of a level
+
+Array = npt.NDArray[np.float64]
+
+
+def levels(scores: Array) -> Array:
+    """The level of each loss, less the effects of the seeds, by least squares; in the unit of the scores.
+
+    Where all have the same seeds these are the means. They are comparable where losses have different numbers of seeds,
+    too, as means are not: some seeds are kinder than others.
+
+    Args:
+        scores: [N, S]; NaN where there is none. A loss without any score has the level -inf.
+    """
+    there = np.isfinite(scores)
+    counts = there.sum(axis=1)
+    values = np.where(there, scores, 0.0)
+    known = counts > 0
+    means = values.sum(axis=1) / np.maximum(counts, 1)
+    weights = there / np.maximum(counts, 1)[:, None]
+    normal = np.diag(there.sum(axis=0).astype(float)) - there.T.astype(float) @ weights
+    effects = np.linalg.lstsq(normal, np.where(there, scores - means[:, None], 0.0).sum(axis=0), rcond=1e-10)[0]
+    return np.where(known, means - weights @ effects, -np.inf)
+
+
+def probability_among_best(scores: Array, keep: int, *, draws: int = DRAWS) -> Array:
+    """How probable it is, for each loss, that its level is among the `keep` highest.
+
+    Args:
+        scores: [N, S], NaN where there is none; each row has two or more, N > `keep`.
+        draws: from the posterior; always the same ones.
+
+    Returns:
+        float64 [N] in (0, 1): never 0 or 1, which so many draws could not tell from little.
+    """
+    count = len(scores)
+    there = np.isfinite(scores)
+    trained = there.sum(axis=1)
+    level = levels(scores)
+    level -= level.mean()
+    own, freedom, common, prior = _variances(scores, level)
+    rng = np.random.default_rng(0)
+    squares = (prior * common + freedom * own) / rng.chisquare(prior + freedom, (draws, count)) / trained
+    spread, centre = _spreads(level, (prior * common + freedom * own) / (prior + freedom) / trained, rng, draws)
+    share = spread**2 / (spread**2 + squares)  # of the distance to the centre that is kept
+    drawn = centre + share * (level - centre) + np.sqrt(share * squares) * rng.standard_normal((draws, count))
+    best = np.argpartition(-drawn, keep - 1, axis=1)[:, :keep]
+    return (np.bincount(best.ravel(), minlength=count) + 0.5) / (draws + 1)
+
+
+def _variances(scores: Array, level: Array) -> tuple[Array, Array, float, float]:
+    """The noise: each loss's own variance, its degrees of freedom; the common variance, the freedom that it counts."""
+    there = np.isfinite(scores)
+    centred = scores - level[:, None]
+    effects = np.where(there, centred, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    residuals = np.where(there, centred - effects, 0.0)
+    # the residuals of a two-way table have (N - 1) (S - 1) degrees of freedom: each loss's share of them
+    freedom = (there.sum(axis=1) - 1) * (len(scores) - 1) / len(scores)
+    own = np.square(residuals).sum(axis=1) / freedom
+    mean = float((own * freedom).sum() / freedom.sum())
+    own = np.maximum(own, max(_LEAST_SHARE * mean, 1e-20))  # scores are counts of images: some agree by chance
+    logs = np.log(own) - digamma(freedom / 2) + np.log(freedom / 2)
+    excess = float(logs.var(ddof=1) - polygamma(1, freedom / 2).mean())
+    prior = min(_MOST_FREEDOM, 2 * _inverse_trigamma(excess)) if excess > 0 else _MOST_FREEDOM
+    if prior == _MOST_FREEDOM:
+        return own, freedom, max(mean, 1e-20), prior
+    return own, freedom, float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))), prior
+
+
+def _spreads(level: Array, variance: Array, rng: np.random.Generator, draws: int) -> tuple[Array, Array]:
+    """Draws of the levels' standard deviation and mean, float64 [draws, 1] each, given their estimates."""
+    unit = float(np.sqrt(np.median(variance)))
+    grid = np.geomspace(0.05 * unit, max(30 * unit, 3 * float(np.abs(level).max())), _GRID)
+    weight = 1 / (variance + grid[:, None] ** 2)
+    total = weight.sum(axis=1)
+    mean = (weight * level).sum(axis=1) / total
+    # of the estimates, with the mean integrated out, times the half-Cauchy density; `grid` for its logarithmic steps
+    logs = 0.5 * (np.log(weight).sum(axis=1) - np.log(total) - (weight * (level - mean[:, None]) ** 2).sum(axis=1))
+    logs += np.log(grid) - np.log1p((grid / (_SCALE * unit)) ** 2)
+    chance = np.exp(logs - logs.max())
+    chosen = rng.choice(len(grid), draws, p=chance / chance.sum())
+    centre = mean[chosen] + rng.standard_normal(draws) / np.sqrt(total[chosen])
+    return grid[chosen][:, None], centre[:, None]
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The x > 0 with trigamma(x) = `value`, by Newton's steps (Smyth 2004, appendix)."""
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(polygamma(1, x))
+        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
+        x += step
+        if abs(step) < 1e-8 * x:
+            break
+    return x

@@ -1,0 +1,1 @@
+"""How well cheap tasks rank losses for an expensive one."""
