@@ -38,7 +38,7 @@ Look = Callable[[Array, int], tuple[Mask, Mask]]  # scores [n, r] of the undecid
 
 RECORD = Path(__file__).parent / "data" / "racing.json"
 ERROR = 0.05
-ERRORS = (ERROR, 0.2, 0.5)  # of the posterior race
+ERRORS = (ERROR, 0.2)  # of the posterior race
 DRAWS = 2_000
 SHAPES = ((24, 8, 6), (24, 8, 12), (8, 4, 6), (100, 25, 6))
 

@@ -156,9 +156,13 @@ def test_a_space_too_small_names_the_setting(monkeypatch: pytest.MonkeyPatch) ->
     space = SpaceConfig(unary=("log_abs",), binary=("mul",), hidden_nodes=2)
     config = SearchConfig(method="random", initial=1, population=1, iterations=10_000)
     search = Evolution(config, space, 0)
-    with pytest.raises(SearchError, match=r"too small for search.iterations = 10000; lower it, or widen 'space'"):
+
+    def ask_all() -> None:
         while (candidate := search.ask()) is not None:
             search.tell(candidate.number, Outcome(Reason.OK, 0.5))
+
+    with pytest.raises(SearchError, match=r"too small for search.iterations = 10000; lower it, or widen 'space'"):
+        ask_all()
 
 
 def test_a_stored_configuration_without_a_method_is_an_evolution() -> None:

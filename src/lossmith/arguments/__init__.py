@@ -9,13 +9,14 @@ from tyro.conf import subcommand
 from lossmith.arguments.confirmation import Confirm
 from lossmith.arguments.controls import Control
 from lossmith.arguments.elimination import Eliminate
+from lossmith.arguments.fidelity import Fidelity
 from lossmith.arguments.showing import Bench, Card, Data, Export, Report, Show, Zoo
 from lossmith.arguments.study import Study
 from lossmith.arguments.training import Resume, Search, Train
 from lossmith.arguments.transfer import Transfer
 
 # the commands that train, and so have workers
-Trains = Search | Resume | Train | Study | Control | Eliminate | Confirm | Transfer
+Trains = Search | Resume | Train | Study | Control | Eliminate | Confirm | Transfer | Fidelity
 
 Command = (
     Annotated[Search, subcommand("search")]
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Control, subcommand("control")]
     | Annotated[Transfer, subcommand("transfer")]
     | Annotated[Eliminate, subcommand("eliminate")]
+    | Annotated[Fidelity, subcommand("fidelity")]
     | Annotated[Confirm, subcommand("confirm")]
     | Annotated[Study, subcommand("study")]
     | Annotated[Export, subcommand("export")]

@@ -12,6 +12,7 @@ from lossmith.commands import showing
 from lossmith.commands.confirmation import resume_confirmation, run_confirm
 from lossmith.commands.controls import resume_null, run_control
 from lossmith.commands.elimination import resume_elimination, run_eliminate
+from lossmith.commands.fidelity import fidelity_command, resume_fidelity
 from lossmith.commands.searching import resume_search, run_search
 from lossmith.commands.study import resume_study, run_study
 from lossmith.commands.training import run_train
@@ -43,9 +44,7 @@ def run(command: object, executor: LocalExecutor | None, began: float) -> int:
         case arguments.Card():
             showing.card(command, console)
         case arguments.Report():
-            from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
-
-            print(write_report(command.directory, command.out))
+            print(showing.report(command))
         case arguments.Export():
             showing.write_export(command)
         case arguments.Bench():
@@ -75,6 +74,8 @@ def _run_training(command: arguments.Trains, work: Work) -> int:
             return transfer_command(command, work)
         case arguments.Confirm():
             return run_confirm(command, work)
+        case arguments.Fidelity():
+            return fidelity_command(command, work)
         case arguments.Study():
             return run_study(command, work)
 
@@ -85,6 +86,7 @@ _RESUMES: dict[str, Callable[[Path, Work], int]] = {
     "transfer": resume_transfer,
     "confirmation": resume_confirmation,
     "elimination": resume_elimination,
+    "fidelity": resume_fidelity,
 }
 
 

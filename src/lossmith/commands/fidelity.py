@@ -134,7 +134,9 @@ def _finished(directory: Path) -> dict[str, Any]:
         _stored(ledger)
         found = ledger.results(KIND)
     if not found:
-        raise RunError(f"{directory}: its fidelity study is not finished; 'lossmith resume {directory}' goes on with it")
+        raise RunError(
+            f"{directory}: its fidelity study is not finished; 'lossmith resume {directory}' goes on with it"
+        )
     return found[-1]
 
 

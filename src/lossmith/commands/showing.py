@@ -16,6 +16,7 @@ from lossmith.losses.build import loss as build_loss
 from lossmith.losses.export import export
 from lossmith.report import live, terminal
 from lossmith.search.best import FILE as BEST
+from lossmith.study.study import is_study
 from lossmith.train.data import fetch_fashion_mnist
 from lossmith.train.data.fashion import download_directory
 
@@ -28,6 +29,24 @@ def show(target: str, console: Console) -> None:
         raise ConfigError("show: name a run's directory or a loss, such as 'lossmith show focal'")
     else:
         console.print(terminal.loss_summary(target))
+
+
+def report(command: arguments.Report) -> Path:
+    """Write the report of whatever the directory holds; gives its page."""
+    from lossmith.report.study.page import write_study_report  # noqa: PLC0415 - no other command needs these
+    from lossmith.report.study.stages import has_stage  # noqa: PLC0415
+
+    if is_study(command.directory) or has_stage(command.directory):
+        return write_study_report(command.directory, command.out)
+    with Ledger.read(command.directory) as ledger:
+        contents = ledger.results("fidelity")
+    if contents:
+        from lossmith.report.fidelity import write_fidelity  # noqa: PLC0415
+
+        return write_fidelity(command.directory, contents)
+    from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
+
+    return write_report(command.directory, command.out)
 
 
 def card(command: arguments.Card, console: Console) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lossmith.errors import ConfigError
+from lossmith.settings import parse_yaml
 from lossmith.study.transfer.cells import Cell, cells_of, problems
 from lossmith.study.transfer.config import TransferConfig, load_file, load_preset, preset_names, transfer_of
 from lossmith.train.task import load_task
@@ -102,6 +104,15 @@ def test_a_file_may_start_from_a_preset(tmp_path: Path) -> None:
     assert list(config.augmentations) == ["plain"]
     assert list(config.models) == list(load_preset("digits").models)
     assert TransferConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_document_s_grid_is_valid() -> None:
+    document = Path(__file__).parents[3] / "docs" / "transfer.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = {cell.name: cell for cell in cells({"name": "mine", **parse_yaml(text)})}
+    assert found["birds/large/cutout/pretrained"].task.weights == "imagenet"
+    assert found["birds/small/cutout/scratch"].task.augment.cutout == 24
+    assert sum(cell.error is not None for cell in found.values()) == 4
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 The model: score = level of the loss + effect of the seed + noise. The seeds are shared, so their effects cancel. The
 noise has its own variance for each loss, moderated towards the losses' common one (Smyth, Statistical Applications in
-Genetics and Molecular Biology 3, 2004); the levels are normal around a common mean, with a half-Cauchy prior for their
-spread (Gelman, Bayesian Analysis 1, 2006), which is integrated out: where losses hardly differ, the levels are drawn
-together and nothing is decided early. Decisions by the posterior of being among the best: Russo, arXiv 1602.08448;
-as a compound decision: Gu and Koenker, Econometrica 91, 2023.
+Genetics and Molecular Biology 3, 2004). The levels are Student's t with 2 degrees of freedom around a common centre,
+since some losses are much worse than the rest. Their spread has a half-Cauchy prior (Gelman, Bayesian Analysis 1, 2006);
+spread and centre are integrated out, so where losses hardly differ, their levels are drawn together and nothing is
+decided early. With a normal distribution a few bad losses make the others look further apart than they are: in
+simulation, 10% of the races then dropped one of the best where 5% were stated.
+
+Decisions by the posterior of being among the best: Russo, arXiv 1602.08448; as a compound decision: Gu and Koenker,
+Econometrica 91, 2023.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from scipy.special import digamma, polygamma
 
 DRAWS = 20_000  # from the posterior
 _MOST_FREEDOM = 1_000.0  # of the prior of the variances: more is as good as a common variance
-_GRID = 40  # values of the levels' spread
+_SPREADS, _CENTRES = 24, 20  # values of the levels' spread and centre
+_AT_ONCE = 200_000  # draws of levels, to bound the memory
 _LEAST_SHARE = 0.01  # of the mean variance: the least that a loss is taken to have
+_TAILS = 1 / -np.log1p(-(np.arange(8) + 0.5) / 8)  # equally probable values of 1 / Exp(1): Student's t with 2 degrees
 _SCALE = 3.0  # of the half-Cauchy prior of the levels' spread, in standard errors of a level
 
 Array = npt.NDArray[np.float64]
@@ -61,8 +67,8 @@ def probability_among_best(scores: Array, keep: int, *, draws: int = DRAWS) -> A
     own, freedom, common, prior = _variances(scores, level)
     rng = np.random.default_rng(0)
     squares = (prior * common + freedom * own) / rng.chisquare(prior + freedom, (draws, count)) / trained
-    spread, centre = _spreads(level, (prior * common + freedom * own) / (prior + freedom) / trained, rng, draws)
-    share = spread**2 / (spread**2 + squares)  # of the distance to the centre that is kept
+    variance, centre = _populations(level, (prior * common + freedom * own) / (prior + freedom) / trained, rng, draws)
+    share = variance / (variance + squares)  # of the distance to the centre that is kept
     drawn = centre + share * (level - centre) + np.sqrt(share * squares) * rng.standard_normal((draws, count))
     best = np.argpartition(-drawn, keep - 1, axis=1)[:, :keep]
     return (np.bincount(best.ravel(), minlength=count) + 0.5) / (draws + 1)
@@ -87,20 +93,34 @@ def _variances(scores: Array, level: Array) -> tuple[Array, Array, float, float]
     return own, freedom, float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))), prior
 
 
-def _spreads(level: Array, variance: Array, rng: np.random.Generator, draws: int) -> tuple[Array, Array]:
-    """Draws of the levels' standard deviation and mean, float64 [draws, 1] each, given their estimates."""
-    unit = float(np.sqrt(np.median(variance)))
-    grid = np.geomspace(0.05 * unit, max(30 * unit, 3 * float(np.abs(level).max())), _GRID)
-    weight = 1 / (variance + grid[:, None] ** 2)
-    total = weight.sum(axis=1)
-    mean = (weight * level).sum(axis=1) / total
-    # of the estimates, with the mean integrated out, times the half-Cauchy density; `grid` for its logarithmic steps
-    logs = 0.5 * (np.log(weight).sum(axis=1) - np.log(total) - (weight * (level - mean[:, None]) ** 2).sum(axis=1))
-    logs += np.log(grid) - np.log1p((grid / (_SCALE * unit)) ** 2)
-    chance = np.exp(logs - logs.max())
-    chosen = rng.choice(len(grid), draws, p=chance / chance.sum())
-    centre = mean[chosen] + rng.standard_normal(draws) / np.sqrt(total[chosen])
-    return grid[chosen][:, None], centre[:, None]
+def _populations(level: Array, error: Array, rng: np.random.Generator, draws: int) -> tuple[Array, Array]:
+    """Draws of what the levels come from, given their estimates and the squares of their standard errors.
+
+    Returns:
+        The variance of each loss's level around the centre, [draws, N], and the centre, [draws, 1].
+    """
+    unit = float(np.sqrt(np.median(error)))
+    spreads = np.geomspace(0.05 * unit, max(30 * unit, 3 * float(np.abs(level).max())), _SPREADS)
+    centres = np.linspace(level.min() - unit, level.max() + unit, _CENTRES)
+    variances = spreads[:, None] ** 2 * _TAILS  # [S, T]
+    total = variances[:, None] + error[:, None]  # [S, N, T]
+    far = np.square(level - centres[:, None])[None, :, :, None]  # [1, C, N, 1]
+    density = np.exp(-0.5 * far / total[:, None]) / np.sqrt(total[:, None])  # [S, C, N, T]
+    logs = np.log(density.sum(axis=3) + 1e-300).sum(axis=2)
+    # times the half-Cauchy density; the spread itself for its logarithmic steps
+    logs += (np.log(spreads) - np.log1p((spreads / (_SCALE * unit)) ** 2))[:, None]
+    chance = np.exp(logs - logs.max()).ravel()
+    cells = rng.choice(len(chance), draws, p=chance / chance.sum())
+    chosen = np.empty((draws, len(level)))
+    weights = np.cumsum(density.reshape(-1, *density.shape[2:]) + 1e-300, axis=2)  # [S * C, N, T]
+    step = max(1, _AT_ONCE // len(level))
+    for first in range(0, draws, step):
+        some = cells[first : first + step]
+        known = weights[some]
+        drawn = rng.random(known.shape[:2]) * known[:, :, -1]
+        tail = (drawn[:, :, None] > known[:, :, :-1]).sum(axis=2)
+        chosen[first : first + step] = variances[some[:, None] // _CENTRES, tail]
+    return chosen, centres[cells % _CENTRES][:, None]
 
 
 def _inverse_trigamma(value: float) -> float:

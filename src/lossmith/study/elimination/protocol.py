@@ -20,7 +20,7 @@ from lossmith.study.trainings import Training, Trainings
 
 KIND = "elimination"  # of the result, and of the configuration's group
 FORMAT = 1
-_DIGITS = 12  # of a mean accuracy that count: equal scores in another order sum to the last digit only
+_DIGITS = 9  # of a mean accuracy that count: of equal scores, sums and least squares differ in the last ones
 
 
 @dataclass
