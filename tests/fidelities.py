@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from eliminations import loss_rows
 from lossmith.execution.base import Completed, Setup
 from lossmith.ledger import Ledger
@@ -28,6 +30,18 @@ Curve = Callable[[int, str, int], Sequence[float]]
 SECONDS = 0.5  # of an epoch
 
 
+def scipy_tau(a: Any, b: Any) -> float:
+    """Kendall's tau-b as scipy computes it; its types say less than it gives."""
+    result: Any = stats.kendalltau(a, b)
+    return float(result.statistic)
+
+
+def scipy_rho(a: Any, b: Any) -> float:
+    """Spearman's rank correlation as scipy computes it."""
+    result: Any = stats.spearmanr(a, b)
+    return float(result.statistic)
+
+
 def losses(count: int, seed: int = 0) -> list[RankedLoss]:
     return [RankedLoss(f"loss {place}", row, "random") for place, row in enumerate(loss_rows(count, seed))]
 
@@ -39,9 +53,7 @@ def settings(*surrogates: str, **changes: Any) -> FidelityConfig:
         return {"base": "digits", "steps": steps, "epoch_steps": epoch, "stopping": []}
 
     # a surrogate's batch size makes it another task
-    others = [
-        {"name": name, "task": {**task(40), "batch_size": 32 + place}} for place, name in enumerate(surrogates)
-    ]
+    others = [{"name": name, "task": {**task(40), "batch_size": 32 + place}} for place, name in enumerate(surrogates)]
     values = {"name": "test", "expensive": {"task": task(80), "seeds": 4}, "surrogates": others, "resamples": 300}
     return fidelity_of({**values, **changes}, "test")
 

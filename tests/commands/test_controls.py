@@ -152,7 +152,7 @@ def test_a_search_that_is_not_finished_has_no_null(tmp_path: Path) -> None:
 
 def test_other_runs_are_refused(searched: Path, tmp_path: Path) -> None:
     null(searched, tmp_path / "null")
-    with pytest.raises(RunError, match="holds a comparison, not a search"):
+    with pytest.raises(RunError, match="holds a null, not a search"):
         null(tmp_path / "null", tmp_path / "other")
     with pytest.raises(RunError, match="holds no null search"):
         null(searched, searched.parent / "search")

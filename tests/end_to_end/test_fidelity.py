@@ -27,7 +27,6 @@ def test_a_study_of_the_zoo_and_random_losses(tmp_path: Path) -> None:
     assert [entry["name"] for entry in found["surrogates"]] == ["screen", "expensive at 20"]
     early, whole = found["surrogates"][1]["cost"], found["expensive"]["cost"]
     assert 0 < early["seconds"] < whole["seconds"]
-    assert 0 < found["surrogates"][0]["cost"]["seconds"]
+    assert found["surrogates"][0]["cost"]["seconds"] > 0
     with (run / "report" / "surrogates.csv").open(encoding="utf-8") as stream:
         assert [row["kind"] for row in csv.DictReader(stream)] == ["task", "early", "itself", "halves"]
-    assert "page: " in run_lossmith("resume", run)  # nothing is left to train

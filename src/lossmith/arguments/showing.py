@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 @dataclass(frozen=True)
 class Show:
-    """Show a run, or a loss.
+    """Show a run, a study, or a loss.
 
     Examples: lossmith show runs/mine, lossmith show focal, lossmith show "-y*log(yhat)"
     """
@@ -54,12 +54,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Report:
-    """Write a run's report: one HTML page that needs no network, and CSV files beside it.
+    """Write the report of a run or a study: one HTML page that needs no network, and tables beside it.
 
     Example: lossmith report runs/mine
     """
 
-    directory: Annotated[Path, Positional, arg(metavar="DIR", help="directory of the run")]
+    directory: Annotated[Path, Positional, arg(metavar="DIR", help="directory of the run or the study")]
     out: Annotated[
         Path | None,
         arg(metavar="DIR", help="directory to write to", help_behavior_hint="(default: report/ in the run)"),

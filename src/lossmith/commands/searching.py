@@ -66,9 +66,10 @@ def stored_search(ledger: Ledger) -> RunConfig:
     """
     values = ledger.configuration()
     if "search" not in values:
-        raise RunError(
-            f"{ledger.directory}: holds a comparison, not a search; repeat its 'lossmith train --run' to go on"
-        )
+        kinds = ("null", "elimination", "fidelity", "transfer", "confirmation")
+        held = next((kind for kind in kinds if kind in values), "comparison")
+        more = "; repeat its 'lossmith train --run' to go on" if held == "comparison" else ""
+        raise RunError(f"{ledger.directory}: holds a {held}, not a search{more}")
     return from_stored(values, f"{ledger.directory / FILE}: stored configuration")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from lossmith import arguments
 from lossmith.arguments.showing import BenchEngine, BenchLosses
@@ -15,20 +17,52 @@ from lossmith.ledger import Ledger
 from lossmith.losses.build import loss as build_loss
 from lossmith.losses.export import export
 from lossmith.report import live, terminal
+from lossmith.report.confirmation_text import summary as confirmation_summary
+from lossmith.report.controls_text import null_summary
+from lossmith.report.elimination_text import elimination_summary
+from lossmith.report.fidelity_text import fidelity_summary
+from lossmith.report.transfer_text import transfer_summary
 from lossmith.search.best import FILE as BEST
-from lossmith.study.study import is_study
+from lossmith.study.study import is_study, read_study
 from lossmith.train.data import fetch_fashion_mnist
 from lossmith.train.data.fashion import download_directory
 
 
 def show(target: str, console: Console) -> None:
     if is_directory(target):
-        with Ledger.read(Path(target)) as ledger:
-            console.print(terminal.run_summary(ledger))
+        _show_directory(Path(target), console)
     elif not target.strip():
         raise ConfigError("show: name a run's directory or a loss, such as 'lossmith show focal'")
     else:
         console.print(terminal.loss_summary(target))
+
+
+def _show_directory(directory: Path, console: Console) -> None:
+    """A run, or the result of each stage of a study."""
+    stages = [directory / stage for stage in read_study(directory).stages] if is_study(directory) else [directory]
+    for stage in stages:
+        if is_study(directory):
+            console.print(f"\n[bold]{stage.name}[/bold]" if stage.is_dir() else f"\n{stage.name}: not begun")
+        if not (stage.is_dir() or stage == directory):
+            continue
+        with Ledger.read(stage) as ledger:
+            kind = next((kind for kind in _SUMMARIES if kind in ledger.configuration()), None)
+            found = ledger.results(kind) if kind else []
+            if kind is None:
+                console.print(terminal.run_summary(ledger))
+            elif found:
+                console.print(_SUMMARIES[kind](found[-1]))
+            else:
+                console.print(f"{stage}: {kind}, not finished; 'lossmith resume {stage}' goes on with it")
+
+
+_SUMMARIES: dict[str, Callable[[Mapping[str, Any]], RenderableType]] = {
+    "null": null_summary,
+    "elimination": elimination_summary,
+    "fidelity": fidelity_summary,
+    "transfer": transfer_summary,
+    "confirmation": confirmation_summary,
+}
 
 
 def report(command: arguments.Report) -> Path:

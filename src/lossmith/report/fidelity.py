@@ -139,19 +139,25 @@ def _failures(content: Mapping[str, Any]) -> list[Html]:
 
 
 def _reading() -> Html:
-    texts = (
-        "A surrogate's training with one seed is compared with the mean of the expensive task over its other seeds, so"
-        " no training is compared with itself. The expensive task's own single training is judged alike.",
-        "Tau is Kendall's tau-b: 1 is the same order, 0 none in common. Intervals are bootstrap intervals over losses:"
-        " they say what another set of such losses might have shown, not another data set.",
-        "Half against half is how far the expensive task agrees with itself; a surrogate at this height ranks losses as"
-        " well as half of its trainings do. It is no strict bound: a surrogate without any noise of its own may lie a"
-        " little above it.",
-        "The better half are the losses that rank higher with the expensive task over all its seeds; what a search has"
-        " to tell apart late are these.",
-        "Losses of which a training failed (not finite, or below the task's threshold) rank last, tied. A name that"
-        " ends in 'at N' is the same training read after N steps: stopping early.",
-        "Seconds were measured on the machine as busy as it was; steps and GFLOP (of convolutions and matrix products,"
-        " forward and backward) don't depend on it.",
-    )
-    return joined(paragraph(text) for text in texts)
+    return joined(paragraph(" ".join(text.split())) for text in _READING.strip().split("\n\n"))
+
+
+_READING = """
+A surrogate's training with one seed is compared with the mean of the expensive task over its other seeds, so no
+training is compared with itself. The expensive task's own single training is judged alike.
+
+Tau is Kendall's tau-b: 1 is the same order, 0 none in common. Intervals are bootstrap intervals over losses: they say
+what another set of such losses might have shown, not another data set.
+
+Half against half is how far the expensive task agrees with itself; a surrogate at this height ranks losses as well as
+half of its trainings do. It is no strict bound: a surrogate without noise of its own may lie a little above it.
+
+The better half are the losses that rank higher with the expensive task over all its seeds; what a search has to tell
+apart late are these.
+
+Losses of which a training failed (not finite, or below the task's threshold) rank last, tied. A name that ends in
+'at N' is the same training read after N steps: stopping early.
+
+Seconds were measured on the machine as busy as it was; steps and GFLOP (of convolutions and matrix products, forward
+and backward) don't depend on it.
+"""

@@ -1,4 +1,4 @@
-"""The CSV files beside the page of a fidelity study: fractions as fractions, numbers in full, an empty field for none."""
+"""The CSV files beside the page of a fidelity study: fractions as fractions, numbers in full, empty for none."""
 
 from __future__ import annotations
 
@@ -41,7 +41,19 @@ def surrogates_csv(contents: Sequence[Mapping[str, Any]]) -> str:
 
 def scores_csv(contents: Sequence[Mapping[str, Any]]) -> str:
     """A row for each loss, task, step and seed: what all figures are made of."""
-    columns = ("dataset", "loss", "label", "formula", "flip", "source", "name", "step", "seed", "accuracy", "evaluation")
+    columns = (
+        "dataset",
+        "loss",
+        "label",
+        "formula",
+        "flip",
+        "source",
+        "name",
+        "step",
+        "seed",
+        "accuracy",
+        "evaluation",
+    )
 
     def rows() -> Iterable[Sequence[Any]]:
         for content in contents:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lossmith.report import frame, words
@@ -95,9 +96,7 @@ def _parts(content: Mapping[str, Any]) -> tuple[Html, int]:
     parts += _ceiling(reliability, expensive, x_of, y_of)
     colours = {task: number % _COLOURS for number, task in enumerate(dict.fromkeys(e["task_id"] for e in entries))}
     points = [
-        _Point(
-            entry, number, colours[entry["task_id"]], x_of(entry["cost"]["seconds"]), y_of(entry["tau"]["value"])
-        )
+        _Point(entry, number, colours[entry["task_id"]], x_of(entry["cost"]["seconds"]), y_of(entry["tau"]["value"]))
         for number, entry in enumerate(entries, start=1)
     ]
     parts += _links(points)
@@ -158,10 +157,7 @@ def _links(points: Sequence[_Point]) -> list[Html]:
     parts: list[Html] = []
     for task in dict.fromkeys(point.entry["task_id"] for point in points):
         own = sorted((p for p in points if p.entry["task_id"] == task), key=lambda p: p.entry["step"])
-        parts += [
-            _path(one.x, one.y, other.x, other.y, f"link s{one.colour}")
-            for one, other in zip(own, own[1:], strict=False)
-        ]
+        parts += [_path(one.x, one.y, other.x, other.y, f"link s{one.colour}") for one, other in pairwise(own)]
     return parts
 
 

@@ -30,10 +30,11 @@ def fidelity_summary(content: Mapping[str, Any]) -> RenderableType:
     name = Text("half of its seeds against the others", "dim")
     table.add_row(name, *_figures(reliability, None, None, top))
     notes = (
-        f"seconds: of training one loss, on this machine as busy as it was, a mean; tau: Kendall's tau-b with the mean of"
-        f" the expensive task's other seeds ({words.count(len(expensive['seeds']), 'seed')}), and its"
+        f"seconds: of training one loss, on this machine as busy as it was, a mean; tau: Kendall's tau-b with the mean"
+        f" of the expensive task's other seeds ({words.count(len(expensive['seeds']), 'seed')}), and its"
         f" {100 * content['confidence']:.0f}% bootstrap interval over losses; rho: Spearman's; top k: the share of the"
-        " best k losses that is among the surrogate's best k; failed: losses of which a training failed, which rank last"
+        " best k losses that is among the surrogate's best k; failed: losses of which a training failed, which rank"
+        " last"
     )
     cost = f"{words.count(content['evaluations'], 'training')}, {words.duration(content['seconds'])} of training"
     return Group(table, Text(""), Text(notes, "dim"), Text(cost, "dim"), Text(content["recommendation"], "bold"))

@@ -74,7 +74,9 @@ def test_data_is_given_to_all_tasks_that_do_not_say_otherwise() -> None:
 def test_epochs_end_where_curves_have_points() -> None:
     task = load_task({"base": "digits", "steps": 250, "epoch_steps": 100}, "test")
     assert epoch_ends(task) == [100, 200, 250]
-    staged = load_task({"base": "digits", "steps": 70, "stages": [{"steps": 30}, {"steps": 40}], "epoch_steps": 20}, "t")
+    staged = load_task(
+        {"base": "digits", "steps": 70, "stages": [{"steps": 30}, {"steps": 40}], "epoch_steps": 20}, "t"
+    )
     assert epoch_ends(staged) == [20, 30, 50, 70]
 
 
@@ -84,7 +86,10 @@ def _task(**changes: Any) -> dict[str, Any]:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"expensive": {"task": _task()}}, "there is no surrogate"),
-    ({"expensive": {"task": _task(), "at": [30]}}, "at step 30, which is not the end of an epoch before its last: use 20"),
+    (
+        {"expensive": {"task": _task(), "at": [30]}},
+        "at step 30, which is not the end of an epoch before its last: use 20",
+    ),
     ({"expensive": {"task": _task(), "at": [80]}}, "use 20, 40, 60"),
     ({"expensive": {"task": _task(), "seeds": 1, "at": [20]}}, "setting 'expensive.seeds': Input should be greater"),
     ({"expensive": {"task": _task()}, "surrogates": [{"name": "a", "task": _task()}]}, "same task as 'expensive'"),
@@ -96,7 +101,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"expensive": {"task": _task()}, "surrogates": [{"name": "a", "task": "digits", "seeds": 9}]},
         "'a' has 9 seeds, more than the 3 of the expensive task",
     ),
-    ({"expensive": {"task": "digit", "at": [20]}}, "setting 'expensive.task': no task preset 'digit' (did you mean 'digits'?)"),
+    (
+        {"expensive": {"task": "digit", "at": [20]}},
+        "setting 'expensive.task': no task preset 'digit' (did you mean 'digits'?)",
+    ),
     ({"expensive": {"task": _task(), "at": [20], "split": "test"}}, "unknown setting 'expensive.split'"),
     ({"surrogates": [{"name": "a", "task": "digits"}]}, "setting 'expensive': Field required"),
     ({"preset": "digit"}, "unknown fidelity study 'digit'"),

@@ -34,7 +34,9 @@ def test_random_losses_are_those_that_a_search_with_the_seed_would_screen() -> N
     assert [each.loss for each in random_losses(plain, 4, 10)] != [each.loss for each in found]
     evolution = Evolution(load_preset("smoke").search, plain.space, 3, Rungs(plain.rungs, 10))
     asked = [evolution.ask() for _ in range(5)]
-    assert [candidate.individual.expression.key for candidate in asked if candidate] == [each.loss.key for each in found]
+    assert [candidate.individual.expression.key for candidate in asked if candidate] == [
+        each.loss.key for each in found
+    ]
     assert {each.source for each in found} == {"random"}
     assert random_losses(LossesConfig(random=0), 3, 10) == []
 

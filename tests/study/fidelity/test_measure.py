@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fidelities import scipy_tau
 from lossmith.study.fidelity.measure import Judge
 
 N = 60
@@ -62,13 +63,8 @@ def test_reliability_is_the_mean_over_all_halvings() -> None:
     found = _judge(expensive).reliability()
     assert found["splits"] == 3
 
-    from scipy import stats  # noqa: PLC0415 - here alone
-
     pairs = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
-    taus = [
-        stats.kendalltau(expensive[a] + expensive[b], expensive[c] + expensive[d]).statistic
-        for (a, b), (c, d) in pairs
-    ]
+    taus = [scipy_tau(expensive[a] + expensive[b], expensive[c] + expensive[d]) for (a, b), (c, d) in pairs]
     assert found["tau"]["value"] == pytest.approx(float(np.mean(taus)))
     assert _judge(expensive[:3]).reliability()["splits"] == 3
     assert _judge(expensive[:2]).reliability()["splits"] == 1
@@ -78,7 +74,8 @@ def test_more_noise_less_agreement() -> None:
     judge = _judge(_noisy(TRUTH, 0.02, 3, 0))
     found = [judge.tau(_noisy(TRUTH, sd, 3, 1)).value for sd in (0.0, 0.05, 0.2, 1.0)]
     assert found == sorted(found, reverse=True)
-    assert found[0] > 0.9 > 0.3 > found[-1]
+    assert found[0] > 0.9
+    assert found[-1] < 0.3
 
 
 def test_the_better_half_are_those_that_the_expensive_task_ranks_higher() -> None:
@@ -95,8 +92,6 @@ def test_the_better_half_are_those_that_the_expensive_task_ranks_higher() -> Non
 def test_the_interval_holds_the_true_tau() -> None:
     """200 sets of losses: the 95% interval covers the tau of the population in about 95%."""
     rng = np.random.default_rng(11)
-    many = rng.standard_normal(4_000)
-    other = many + rng.standard_normal(4_000)
     true = 2 / np.pi * np.arcsin(np.sqrt(0.5))  # of two normal variables with a correlation of sqrt(1/2)
     held = 0
     for trial in range(200):
@@ -104,5 +99,4 @@ def test_the_interval_holds_the_true_tau() -> None:
         seen = truth + rng.standard_normal(N)
         estimate = _judge([truth, truth], seed=trial, resamples=200).tau([seen]).estimate(0.95)
         held += estimate["low"] <= true <= estimate["high"]
-    assert abs(np.corrcoef(many, other)[0, 1] - np.sqrt(0.5)) < 0.05
     assert 180 <= held <= 199

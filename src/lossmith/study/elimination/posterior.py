@@ -3,10 +3,10 @@
 The model: score = level of the loss + effect of the seed + noise. The seeds are shared, so their effects cancel. The
 noise has its own variance for each loss, moderated towards the losses' common one (Smyth, Statistical Applications in
 Genetics and Molecular Biology 3, 2004). The levels are Student's t with 2 degrees of freedom around a common centre,
-since some losses are much worse than the rest. Their spread has a half-Cauchy prior (Gelman, Bayesian Analysis 1, 2006);
-spread and centre are integrated out, so where losses hardly differ, their levels are drawn together and nothing is
-decided early. With a normal distribution a few bad losses make the others look further apart than they are: in
-simulation, 10% of the races then dropped one of the best where 5% were stated.
+since some losses are much worse than the rest. Their spread has a half-Cauchy prior (Gelman, Bayesian Analysis 1,
+2006); spread and centre are integrated out, so where losses hardly differ, their levels are drawn together and nothing
+is decided early. With a normal distribution a few bad losses make the others look further apart than they are: in
+simulation, up to 10% of the races then dropped one of the best where 5% were stated.
 
 Decisions by the posterior of being among the best: Russo, arXiv 1602.08448; as a compound decision: Gu and Koenker,
 Econometrica 91, 2023.
@@ -19,7 +19,6 @@ import numpy.typing as npt
 from scipy.special import digamma, polygamma
 
 DRAWS = 20_000  # from the posterior
-_MOST_FREEDOM = 1_000.0  # of the prior of the variances: more is as good as a common variance
 _SPREADS, _CENTRES = 24, 20  # values of the levels' spread and centre
 _AT_ONCE = 200_000  # draws of levels, to bound the memory
 _LEAST_SHARE = 0.01  # of the mean variance: the least that a loss is taken to have
@@ -87,8 +86,10 @@ def _variances(scores: Array, level: Array) -> tuple[Array, Array, float, float]
     own = np.maximum(own, max(_LEAST_SHARE * mean, 1e-20))  # scores are counts of images: some agree by chance
     logs = np.log(own) - digamma(freedom / 2) + np.log(freedom / 2)
     excess = float(logs.var(ddof=1) - polygamma(1, freedom / 2).mean())
-    prior = min(_MOST_FREEDOM, 2 * _inverse_trigamma(excess)) if excess > 0 else _MOST_FREEDOM
-    if prior == _MOST_FREEDOM:
+    # a common variance is known no better than all residuals together tell
+    most = float(freedom.sum())
+    prior = min(most, 2 * _inverse_trigamma(excess)) if excess > 0 else most
+    if prior == most:
         return own, freedom, max(mean, 1e-20), prior
     return own, freedom, float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2))), prior
 

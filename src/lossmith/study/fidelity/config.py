@@ -206,7 +206,9 @@ _ONE_OF_A_KIND = ("digits", "fashion-mnist", "cifar10", "cifar100")
 def _preset(name: str, where: str) -> dict[str, Any]:
     known = preset_names()
     if name not in known:
-        raise ConfigError(f"{where}: unknown fidelity study '{name}'{nearest(name, known)}; there are {', '.join(known)}")
+        raise ConfigError(
+            f"{where}: unknown fidelity study '{name}'{nearest(name, known)}; there are {', '.join(known)}"
+        )
     return parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
 
 

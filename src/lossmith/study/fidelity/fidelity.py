@@ -15,6 +15,7 @@ from lossmith.study.trainings import Training, Trainings
 
 KIND = "fidelity"  # of the result, and the key of the configuration in the ledger
 
+
 def trainings_of(config: FidelityConfig, losses: Sequence[RankedLoss]) -> list[Training]:
     """All trainings, in the order in which they are wanted: task by task, seed by seed."""
     seeds = stage_seeds(config.seed, Purpose.FIDELITY, config.expensive.seeds)

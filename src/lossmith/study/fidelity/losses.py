@@ -68,7 +68,9 @@ def random_losses(config: LossesConfig, seed: int, classes: int) -> list[RankedL
         if candidate is None:
             raise AssertionError("a search asks for all its random losses before it is told anything")
         expression, flip = candidate.individual.expression, candidate.individual.flip
-        found.append(RankedLoss(_label(expression.text, flip), LossRow(expression.key, expression.text, flip), "random"))
+        found.append(
+            RankedLoss(_label(expression.text, flip), LossRow(expression.key, expression.text, flip), "random")
+        )
     return found
 
 

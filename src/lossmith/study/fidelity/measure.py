@@ -29,17 +29,17 @@ class Sample:
     """A statistic of the losses, and of their resamples."""
 
     value: float
-    resampled_B: Array
+    resampled: Array  # [B]
 
     def estimate(self, confidence: float) -> dict[str, float]:
         """The value with its percentile interval."""
         tail = (1 - confidence) / 2
-        low, high = np.quantile(self.resampled_B, [tail, 1 - tail]).tolist()
+        low, high = np.quantile(self.resampled, [tail, 1 - tail]).tolist()
         return {"value": self.value, "low": low, "high": high}
 
     def less(self, other: Sample) -> Sample:
         """The difference, resample by resample."""
-        return Sample(self.value - other.value, self.resampled_B - other.resampled_B)
+        return Sample(self.value - other.value, self.resampled - other.resampled)
 
 
 class Judge:

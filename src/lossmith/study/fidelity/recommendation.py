@@ -21,10 +21,9 @@ def recommendation(losses: int, expensive: Entry, surrogates: Sequence[Entry]) -
     """A few sentences, each a statement that the figures of the result bear out."""
     best = max(surrogates, key=lambda entry: entry["tau"]["value"])
     own = expensive["reliability"]["tau"]
-    parts = [
-        f"Two halves of the expensive task's {len(expensive['seeds'])} seeds order the {losses} losses with a tau of"
-        f" {_interval(own)}: that is how far the truth itself is known."
-    ]
+    seeds = len(expensive["seeds"])
+    truth = f"Two halves of the expensive task's {seeds} seeds order the {losses} losses with a tau of {_interval(own)}"
+    parts = [f"{truth}: that is how far the truth itself is known."]
     if own["low"] <= 0:
         parts.append("So little that no surrogate can be judged: give the expensive task more seeds, or more losses.")
         return " ".join(parts)
@@ -47,14 +46,14 @@ def recommendation(losses: int, expensive: Entry, surrogates: Sequence[Entry]) -
         )
     elif pick is best:
         parts.append(
-            f"Take '{best['name']}', with a tau of {_interval(best['tau'])}: it is the best, and every cheaper surrogate"
-            " is worse."
+            f"Take '{best['name']}', with a tau of {_interval(best['tau'])}: it is the best, and every cheaper"
+            " surrogate is worse."
         )
     else:
         others = f"'{worse[0]['name']}' is" if len(worse) == 1 else f"{len(worse)} others are"
         parts.append(
-            f"Take '{pick['name']}', with a tau of {_interval(pick['tau'])}: the cheapest of {len(alike)} that cannot be"
-            f" told from the best, '{best['name']}' ({_interval(best['tau'])}){_risk(pick, best)}; {others} worse."
+            f"Take '{pick['name']}', with a tau of {_interval(pick['tau'])}: the cheapest of {len(alike)} that cannot"
+            f" be told from the best, '{best['name']}' ({_interval(best['tau'])}){_risk(pick, best)}; {others} worse."
         )
     parts.append(
         f"It puts {_percent(pick['ordered_rightly']['value'])} of all pairs of losses in the right order, for"
