@@ -109,6 +109,11 @@ def test_another_kind_of_run_is_refused(tmp_path: Path) -> None:
         run_fidelity(config, tmp_path / "new", work(), beside=[tmp_path])
 
 
+def test_a_model_that_cannot_be_built_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    wrong = (*SMALL, "surrogates.0.task={base: digits, model: 'no_such_package:network'}")
+    assert "no_such_package" in _refused(tmp_path, overrides=wrong)
+
+
 def test_data_that_is_missing_is_said_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(

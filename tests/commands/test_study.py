@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -127,25 +126,11 @@ def test_no_image_is_scored_by_two_stages_that_should_not_share_it(null_study: t
     }
 
 
-def test_every_mean_on_the_page_is_that_of_the_evaluations_it_names(null_study: tuple[Path, int]) -> None:
-    directory = null_study[0]
-    page = (directory / "report" / "index.html").read_text(encoding="utf-8")
-    figures = re.findall(r'title="ledger ([a-z-]+), evaluations ([\d ]+)">([\d.]+)%<', page)
-    assert len(figures) > 30
-    scores: dict[str, dict[int, float | None]] = {}
-    for stage in STAGES:
-        with Ledger.read(directory / stage) as ledger:
-            scores[stage] = {row.id: row.score for row in ledger.evaluations()}
-    for ledger, ids, shown in figures:
-        values = [scores[ledger][int(number)] for number in ids.split()]
-        assert f"{100 * fmean(value for value in values if value is not None):.2f}" == shown
-
-
 def test_the_tables_name_evaluations_of_their_ledgers(null_study: tuple[Path, int]) -> None:
     report = null_study[0] / "report"
     with (report / "trace.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["ledger"].split("/")[0] for row in rows} == {"null", *STAGES[3:]}
+    assert {row["ledger"].split("/")[0] for row in rows} == set(STAGES)
     for row in rows:
         with Ledger.read(null_study[0] / Path(row["ledger"]).parent) as ledger:
             known = {evaluation.id for evaluation in ledger.evaluations()}

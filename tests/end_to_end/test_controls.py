@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from commandline import run_lossmith
 from confirmations import Scripted, work_with
 from lossmith.commands.searching import search_in
@@ -22,6 +24,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow  # tests/end_to_end/test_study.py runs the same command among others
 def test_both_controls_of_a_search(tmp_path: Path) -> None:
     search, null, random = (tmp_path / name for name in ("search", "null", "random"))
     imagined = Scripted(lambda job, task: 0.5 + int(job.loss.key[:4], 16) / 2**17 if job.loss.flip is not None else 0.5)

@@ -20,6 +20,7 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow  # tests/end_to_end/test_study.py runs the same command among others
 def test_the_best_of_a_search_are_eliminated(search: Path, tmp_path: Path) -> None:
     out = tmp_path / "elimination"
     output = run_lossmith("eliminate", search, "--protocol=smoke", f"--run={out}", "--racing", *QUICK)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
+
 from commandline import run_lossmith
 from lossmith.ledger import Ledger
 
 
+@pytest.mark.slow  # a minute or more
 def test_a_study_of_the_zoo_and_random_losses(tmp_path: Path) -> None:
     run = tmp_path / "run"
     named = ("cross_entropy", "focal", "-y*log(yhat) + 0.5*square(y - yhat)")

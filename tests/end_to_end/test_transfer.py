@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from commandline import lossmith_command, run_lossmith
 from lossmith.ledger import Ledger
 
@@ -26,6 +28,7 @@ def scores(directory: Path) -> dict[str, Any]:
     return {cell["name"]: [score["values"] for score in cell["scores"].values()] for cell in content["cells"]}
 
 
+@pytest.mark.slow  # tests/end_to_end/test_study.py runs the same command among others
 def test_a_transfer_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     file = tmp_path / "grid.yaml"
     file.write_text(SETTINGS)

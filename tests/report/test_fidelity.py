@@ -52,6 +52,7 @@ def test_the_picture_has_every_surrogate_with_its_interval(content: dict[str, An
         assert numbers.count(str(number)) == 4  # in the plot and in the legend of each panel
     own = content["expensive"]["reliability"]["tau"]
     assert sum(f"one half against the other: tau {own['value']:.2f}" in word for word in words) == 2
+    assert sum("without noise of its own, by estimate: tau" in word for word in words) == 2
     assert words.count("Kendall's tau") == 2
     # points stand where the numbers say: higher tau, smaller y; dearer, larger x
     points = [each for each in elements(picture([content]), "circle") if len(each)]
@@ -66,11 +67,13 @@ def test_the_picture_has_every_surrogate_with_its_interval(content: dict[str, An
 
 
 def test_the_page_is_whole_escaped_and_loads_nothing(content: dict[str, Any], tmp_path: Path) -> None:
-    where = write_fidelity(tmp_path, [content])
+    where = write_fidelity(tmp_path, [content], tmp_path / "elsewhere")
+    assert where == tmp_path / "elsewhere" / "index.html"
     text = where.read_text(encoding="utf-8")
     assert sorted(path.name for path in where.parent.iterdir()) == [
         "fidelity.svg",
         "index.html",
+        "losses.csv",
         "scores.csv",
         "surrogates.csv",
     ]
@@ -104,6 +107,8 @@ def test_the_csv_files_have_the_figures_in_full(content: dict[str, Any], tmp_pat
     assert rows[-1]["seconds"] == ""
     scores = list(csv.DictReader(io.StringIO((folder / "scores.csv").read_text(encoding="utf-8"))))
     assert len(scores) == 12 * (3 + 1 + 1 + 3)
+    named = csv.DictReader(io.StringIO((folder / "losses.csv").read_text(encoding="utf-8")))
+    assert {row["loss"]: row["label"] for row in named} == {each.loss.key: each.label for each in LOSSES}
     failed = [row for row in scores if row["accuracy"] == ""]
     assert {row["name"] for row in failed} == {"b"}
     assert len(failed) == 3
@@ -113,7 +118,7 @@ def test_the_terminal_has_a_line_for_each_surrogate(content: dict[str, Any]) -> 
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(fidelity_summary(content))
     text = console.export_text()
-    for name in ("a", "b", "<whole> & true at 20", "<whole> & true, one training", "half of its seeds"):
+    for name in ("a", "b", "<whole> & true at 20", "<whole> & true, once", "its seeds halved"):
         assert any(line.startswith(name) for line in text.splitlines()), name
     assert "12 losses" in text
     assert " ".join(content["recommendation"].split()) in " ".join(text.split())

@@ -17,6 +17,7 @@ from lossmith.report.fidelity import write_fidelity
 from lossmith.report.fidelity_text import fidelity_summary
 from lossmith.search.serving import EvaluationSetup
 from lossmith.study.fidelity.config import FidelityConfig, from_stored, load_file, load_preset
+from lossmith.study.fidelity.cost import training_flops
 from lossmith.study.fidelity.fidelity import KIND, fidelity, trainings_of
 from lossmith.study.fidelity.losses import (
     RankedLoss,
@@ -82,6 +83,8 @@ def run_fidelity(config: FidelityConfig, directory: Path, work: Work, *, beside:
             return _end(found[-1], others, directory, work)
     # before anything is written: data may be missing
     setup = work.prepare([config.expensive.task, *(each.task for each in config.surrogates)])
+    for key, task in setup.tasks.items():  # a model may need what is not installed
+        training_flops(task, setup.dataset(key).image_shape, setup.classes[key])
     if losses is None:
         losses = _losses(config, setup)
     setup = work.planned(setup, config.execution, known_tasks(directory))

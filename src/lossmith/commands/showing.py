@@ -68,16 +68,16 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], RenderableType]] = {
 def report(command: arguments.Report) -> Path:
     """Write the report of whatever the directory holds; gives its page."""
     from lossmith.report.study.page import write_study_report  # noqa: PLC0415 - no other command needs these
-    from lossmith.report.study.stages import has_stage  # noqa: PLC0415
+    from lossmith.report.study.reading import is_staged  # noqa: PLC0415
 
-    if is_study(command.directory) or has_stage(command.directory):
+    if is_staged(command.directory):
         return write_study_report(command.directory, command.out)
     with Ledger.read(command.directory) as ledger:
         contents = ledger.results("fidelity")
     if contents:
         from lossmith.report.fidelity import write_fidelity  # noqa: PLC0415
 
-        return write_fidelity(command.directory, contents)
+        return write_fidelity(command.directory, contents[-1:], command.out)
     from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
 
     return write_report(command.directory, command.out)

@@ -9,22 +9,23 @@ from typing import Any
 from lossmith.errors import RunError
 from lossmith.files import write_atomically
 from lossmith.report import frame, words
-from lossmith.report.fidelity_csv import scores_csv, surrogates_csv
+from lossmith.report.fidelity_csv import losses_csv, scores_csv, surrogates_csv
 from lossmith.report.fidelity_svg import panel, picture
 from lossmith.report.fidelity_text import by_cost, interval
 from lossmith.report.markup import Column, Html, element, escaped, facts, joined, paragraph, table
 from lossmith.version import __version__
 
 FOLDER, PAGE = "report", "index.html"
-PICTURE, SURROGATES, SCORES = "fidelity.svg", "surrogates.csv", "scores.csv"
+PICTURE, SURROGATES, LOSSES, SCORES = "fidelity.svg", "surrogates.csv", "losses.csv", "scores.csv"
 
 
-def write_fidelity(directory: Path, contents: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the page, the picture and two CSV files into `report` in a run's directory.
+def write_fidelity(directory: Path, contents: Sequence[Mapping[str, Any]], out: Path | None = None) -> Path:
+    """Write the page, the picture and three CSV files.
 
     Args:
         directory: of the run.
         contents: results of fidelity studies, a panel and a table for each.
+        out: the directory to write to; `<directory>/report` where it is None.
 
     Returns:
         The page, `index.html`.
@@ -32,12 +33,17 @@ def write_fidelity(directory: Path, contents: Sequence[Mapping[str, Any]]) -> Pa
     Raises:
         RunError: they cannot be written.
     """
-    place = directory / FOLDER
+    place = out or directory / FOLDER
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{place}: cannot make the report's directory: {error.strerror or error}") from error
-    files = {PICTURE: picture(contents), SURROGATES: surrogates_csv(contents), SCORES: scores_csv(contents)}
+    files = {
+        PICTURE: picture(contents),
+        SURROGATES: surrogates_csv(contents),
+        LOSSES: losses_csv(contents),
+        SCORES: scores_csv(contents),
+    }
     for name, text in files.items():
         write_atomically(place / name, frame.encoded(text))
     return write_atomically(place / PAGE, page(contents))
@@ -50,7 +56,7 @@ def page(contents: Sequence[Mapping[str, Any]]) -> bytes:
     for number, content in enumerate(contents, start=1):
         sections.append(frame.section(f"data-{number}", content["expensive"]["dataset"], _study(content)))
     sections.append(frame.section("reading", "How to read it", _reading()))
-    links = Html(", ".join(element("a", name, href=name) for name in (PICTURE, SURROGATES, SCORES)))
+    links = Html(", ".join(element("a", name, href=name) for name in (PICTURE, SURROGATES, LOSSES, SCORES)))
     made = escaped(f"Made by Lossmith {__version__}. Beside this page: ")
     return frame.page(
         "Surrogates - Lossmith",
@@ -150,7 +156,8 @@ Tau is Kendall's tau-b: 1 is the same order, 0 none in common. Intervals are boo
 what another set of such losses might have shown, not another data set.
 
 Half against half is how far the expensive task agrees with itself; a surrogate at this height ranks losses as well as
-half of its trainings do. It is no strict bound: a surrogate without noise of its own may lie a little above it.
+half of its trainings do. A surrogate without noise of its own would lie above it: where, is estimated (the dotted line)
+from how far single trainings agree.
 
 The better half are the losses that rank higher with the expensive task over all its seeds; what a search has to tell
 apart late are these.

@@ -39,43 +39,37 @@ def surrogates_csv(contents: Sequence[Mapping[str, Any]]) -> str:
     return _text(columns, rows())
 
 
+def losses_csv(contents: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each loss that takes part in any of the studies."""
+    columns = ("loss", "label", "formula", "flip", "source")
+    losses = {loss["key"]: loss for content in contents for loss in content["losses"]}
+    return _text(
+        columns,
+        (
+            (
+                loss["key"],
+                loss["label"],
+                loss["formula"],
+                None if loss["flip"] is None else int(loss["flip"]),
+                loss["source"],
+            )
+            for loss in losses.values()
+        ),
+    )
+
+
 def scores_csv(contents: Sequence[Mapping[str, Any]]) -> str:
     """A row for each loss, task, step and seed: what all figures are made of."""
-    columns = (
-        "dataset",
-        "loss",
-        "label",
-        "formula",
-        "flip",
-        "source",
-        "name",
-        "step",
-        "seed",
-        "accuracy",
-        "evaluation",
-    )
+    columns = ("dataset", "loss", "name", "step", "seed", "accuracy", "evaluation")
 
     def rows() -> Iterable[Sequence[Any]]:
         for content in contents:
+            dataset = content["expensive"]["dataset"]
             for entry in (content["expensive"], *content["surrogates"]):
-                for loss in content["losses"]:
-                    score = entry["scores"][loss["key"]]
-                    flip = None if loss["flip"] is None else int(loss["flip"])
+                for key, score in entry["scores"].items():
                     found = zip(entry["seeds"], score["values"], score["evaluations"], strict=True)
                     for seed, value, evaluation in found:
-                        yield (
-                            content["expensive"]["dataset"],
-                            loss["key"],
-                            loss["label"],
-                            loss["formula"],
-                            flip,
-                            loss["source"],
-                            entry["name"],
-                            entry["step"],
-                            seed,
-                            value,
-                            evaluation,
-                        )
+                        yield dataset, key, entry["name"], entry["step"], seed, value, evaluation
 
     return _text(columns, rows())
 

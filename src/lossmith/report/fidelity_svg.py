@@ -69,7 +69,7 @@ def picture(contents: Sequence[Mapping[str, Any]]) -> str:
 def panel(content: Mapping[str, Any]) -> Html:
     """One data set's panel, for a page that has the style sheet `fidelity.css`."""
     parts, height = _parts(content)
-    return element("svg", parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="fidelity")
+    return element("svg", parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="fidelity panel")
 
 
 def _parts(content: Mapping[str, Any]) -> tuple[Html, int]:
@@ -93,7 +93,7 @@ def _parts(content: Mapping[str, Any]) -> tuple[Html, int]:
     title = f"{expensive['dataset']}: {len(content['losses'])} losses, as '{expensive['name']}' ranks them"
     parts = [element("title", label), _text(_LEFT, 22, words.truncated(title, 84), "start", class_="title")]
     parts += _axes(left, right, bottom, x_of, y_of)
-    parts += _ceiling(reliability, expensive, x_of, y_of)
+    parts += _ceiling(expensive, x_of, y_of)
     colours = {task: number % _COLOURS for number, task in enumerate(dict.fromkeys(e["task_id"] for e in entries))}
     points = [
         _Point(entry, number, colours[entry["task_id"]], x_of(entry["cost"]["seconds"]), y_of(entry["tau"]["value"]))
@@ -120,6 +120,10 @@ def _parts(content: Mapping[str, Any]) -> tuple[Html, int]:
     parts.append(_path(_LEFT - 8, y - 4, _LEFT + 32, y - 4, "ceiling"))
     halves = f"its seeds halved, one half against the other: {_tau(reliability)}"
     parts.append(_text(_LEFT + 42, y, halves, "start", class_="entry"))
+    y += _LINE
+    parts.append(_path(_LEFT - 8, y - 4, _LEFT + 32, y - 4, "noiseless"))
+    noiseless = f"a surrogate without noise of its own, by estimate: {_tau(expensive['reliability']['noiseless'])}"
+    parts.append(_text(_LEFT + 42, y, noiseless, "start", class_="entry"))
     return joined(parts), y + 16
 
 
@@ -138,8 +142,10 @@ def _axes(left: float, right: float, bottom: float, x_of: Any, y_of: Any) -> lis
     return parts
 
 
-def _ceiling(reliability: Mapping[str, float], expensive: Mapping[str, Any], x_of: Any, y_of: Any) -> list[Html]:
+def _ceiling(expensive: Mapping[str, Any], x_of: Any, y_of: Any) -> list[Html]:
     """How far the expensive task agrees with itself: a line with its band, and one training of it."""
+    reliability = expensive["reliability"]["tau"]
+    top = y_of(expensive["reliability"]["noiseless"]["value"])
     high, low = y_of(reliability["high"]), y_of(reliability["low"])
     box = {"x": _LEFT, "y": f"{high:.1f}", "width": WIDTH - _LEFT - _RIGHT, "height": f"{max(low - high, 0.5):.1f}"}
     y, tau = y_of(reliability["value"]), expensive["single"]["tau"]
@@ -147,6 +153,7 @@ def _ceiling(reliability: Mapping[str, float], expensive: Mapping[str, Any], x_o
     return [
         element("rect", class_="band", **box),
         _path(_LEFT, y, WIDTH - _RIGHT, y, "ceiling"),
+        _path(_LEFT, top, WIDTH - _RIGHT, top, "noiseless"),
         _path(x, y_of(tau["low"]), x, y_of(tau["high"]), "bar own"),
         _diamond(x, y_of(tau["value"])),
     ]
@@ -185,7 +192,7 @@ def _words(entry: Mapping[str, Any]) -> str:
 
 def _seconds(entry: Mapping[str, Any]) -> str:
     measures = entry.get("single", entry)
-    return f"{entry['cost']['seconds']:.2g} s, {entry['cost']['steps']:,} steps, {_tau(measures['tau'])}"
+    return f"{entry['cost']['seconds']:.3g} s, {entry['cost']['steps']:,} steps, {_tau(measures['tau'])}"
 
 
 def _tau(estimate: Mapping[str, float]) -> str:

@@ -20,21 +20,22 @@ def fidelity_summary(content: Mapping[str, Any]) -> RenderableType:
     title = f"Surrogates of '{expensive['name']}' on {expensive['dataset']}: {losses}"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("surrogate", overflow="fold")
-    for name in ("seconds", "steps", "tau", "interval", "rho", *(f"top {k}" for k in top), "failed"):
+    best = f"top {'/'.join(map(str, top))}"
+    for name in ("seconds", "steps", "tau", "interval", *([best] if top else []), "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     for entry in by_cost(content["surrogates"]):
         table.add_row(Text(entry["name"]), *_figures(entry, entry["cost"], entry["failed"], top))
-    name = Text(f"{expensive['name']}, one training", "dim")
+    name = Text(f"{expensive['name']}, once", "dim")
     table.add_row(name, *_figures(expensive["single"], expensive["cost"], expensive["failed"], top))
     reliability = expensive["reliability"]
-    name = Text("half of its seeds against the others", "dim")
-    table.add_row(name, *_figures(reliability, None, None, top))
+    table.add_row(Text("its seeds halved", "dim"), *_figures(reliability, None, None, top))
+    seeds = words.count(len(expensive["seeds"]), "seed")
     notes = (
-        f"seconds: of training one loss, on this machine as busy as it was, a mean; tau: Kendall's tau-b with the mean"
-        f" of the expensive task's other seeds ({words.count(len(expensive['seeds']), 'seed')}), and its"
-        f" {100 * content['confidence']:.0f}% bootstrap interval over losses; rho: Spearman's; top k: the share of the"
-        " best k losses that is among the surrogate's best k; failed: losses of which a training failed, which rank"
-        " last"
+        "seconds: of training one loss, on this machine as busy as it was, a mean; tau: Kendall's tau-b with the mean"
+        f" of the expensive task's other seeds (it has {seeds}), and its {100 * content['confidence']:.0f}% bootstrap"
+        " interval over losses; top k: the share of the best k losses that is among the surrogate's best k; failed:"
+        " losses of which a training failed, which rank last; its seeds halved: half of the expensive task's trainings"
+        " against the other half"
     )
     cost = f"{words.count(content['evaluations'], 'training')}, {words.duration(content['seconds'])} of training"
     return Group(table, Text(""), Text(notes, "dim"), Text(cost, "dim"), Text(content["recommendation"], "bold"))
@@ -58,7 +59,6 @@ def _figures(
         words.NONE if cost is None else f"{cost['steps']:,}",
         f"{measures['tau']['value']:.2f}",
         interval(measures["tau"]),
-        f"{measures['spearman']['value']:.2f}",
-        *(f"{measures['recall'][str(k)]['value']:.2f}" for k in top),
+        *(["/".join(f"{measures['recall'][str(k)]['value']:.2f}" for k in top)] if top else []),
         words.NONE if failed is None else str(failed),
     ]

@@ -70,6 +70,17 @@ def test_reliability_is_the_mean_over_all_halvings() -> None:
     assert _judge(expensive[:2]).reliability()["splits"] == 1
 
 
+@pytest.mark.parametrize(("seeds", "sd"), [(2, 0.7), (3, 1.0), (4, 2.0)])
+def test_what_a_surrogate_without_noise_reaches_is_foretold(seeds: int, sd: float) -> None:
+    truth = np.random.default_rng(3).standard_normal(600)
+    judge = _judge(_noisy(truth, sd, seeds, 4), resamples=100)
+    reliability = judge.reliability()
+    assert judge.tau([truth] * seeds).value == pytest.approx(reliability["noiseless"]["value"], abs=0.04)
+    assert reliability["noiseless"]["value"] > reliability["tau"]["value"] + 0.05
+    alike = _judge([truth, truth], resamples=100).reliability()["noiseless"]
+    assert alike == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
 def test_more_noise_less_agreement() -> None:
     judge = _judge(_noisy(TRUTH, 0.02, 3, 0))
     found = [judge.tau(_noisy(TRUTH, sd, 3, 1)).value for sd in (0.0, 0.05, 0.2, 1.0)]

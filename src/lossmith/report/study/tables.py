@@ -1,180 +1,158 @@
-"""The tables of a study as CSV and LaTeX, and where each figure comes from.
-
-CSV: fractions as fractions, numbers in full, an empty field where there is no value; `evaluations` are the ids of rows
-in the ledger that `ledger` names, apart by blanks.
-"""
+"""The CSV files beside a study's page. Numbers are written in full, fractions as fractions, times in seconds; an empty
+field means that there is no value. Evaluations are ids in the ledger that stands beside them."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lossmith.report.study.stages import StageRecord
-from lossmith.report.words import p_value, percent, points
+from lossmith.report.study.compute import costs
+from lossmith.report.study.contents import Confirmation, Transfer
+from lossmith.report.study.forms import Analysis, Scores
+from lossmith.report.study.parts import Context
+from lossmith.report.study.reading import SEARCH, Stage, claims
+from lossmith.report.study.trace import Rows
 
-_LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
+Row = Sequence[Any]
 
-
-def files(stages: Mapping[str, StageRecord]) -> dict[str, str]:
-    """The content of each file, by its name."""
-    found: dict[str, str] = {}
-    for name in ("confirmation", "transfer"):
-        if (stage := stages.get(name)) is not None and stage.result is not None:
-            found[f"{name}.csv"] = _csv(COMPARISON, comparison_rows(stage.result))
-            found[f"{name}-seeds.csv"] = _csv(SEEDS, _seed_rows(stage))
-            found[f"{name}.tex"] = comparison_latex(stage.result)
-    for name in ("elimination", "elimination-random"):
-        if (stage := stages.get(name)) is not None and stage.result is not None:
-            found[f"{name}.csv"] = _csv(ELIMINATION, _elimination_rows(stage.result))
-    found["trace.csv"] = _csv(TRACE, trace_rows(stages))
-    return found
+_DIFFERENCES = (
+    "cell", "dataset", "loss", "name", "formula", "baseline", "seeds", "failed", "pairs", "mean_accuracy",
+    "sd_accuracy",
+    "difference", "sd_difference", "low", "high", "p", "p_holm", "improvement", "improvement_low", "improvement_high",
+    "detectable", "correlation", "mean_nll", "mean_ece", "verdict", "ledger", "evaluations", "baseline_evaluations",
+)  # fmt: skip
+_SCORES = (
+    "stage", "task", "data", "split", "loss", "name", "seed", "accuracy", "nll", "ece", "learning_rate",
+    "weight_decay", "ledger", "evaluation",
+)  # fmt: skip
+_TRACE = (
+    "figure", "shown", "value", "measure", "place", "loss", "ledger", "evaluations", "against",
+    "against_evaluations",
+)  # fmt: skip
+_COMPUTE = ("stage", "state", "trainings", "failed", "steps", "training_seconds", "wall_seconds", "sessions", "ledger")
 
 
-COMPARISON = (
-    *("cell", "dataset", "loss", "label", "formula", "pairs", "mean", "difference", "sd", "low", "high", "p", "p_holm"),
-    *("improvement", "improvement_low", "improvement_high", "correlation", "detectable", "equivalent", "verdict"),
-    *("nll", "ece", "evaluations"),
-)
+def csv_files(context: Context) -> dict[str, str]:
+    """The content of each file by its name; the page is written already, so that all of its figures are traced."""
+    files: dict[str, str] = {}
+    for stage in context.record.stages.values():
+        result = stage.result
+        if isinstance(result, Confirmation):
+            files["confirmation.csv"] = _text(_DIFFERENCES, _differences(context, stage, result.analysis, result.cells))
+            rows = (
+                row
+                for analysis in result.controls.values()
+                for row in _differences(context, stage, analysis, result.cells)
+            )
+            if result.controls:
+                files["controls.csv"] = _text(_DIFFERENCES, rows)
+        elif isinstance(result, Transfer):
+            cells = [cell for cell in result.cells if cell.error is None]
+            files["transfer.csv"] = _text(_DIFFERENCES, _differences(context, stage, result.analysis, cells))
+    files["scores.csv"] = _text(_SCORES, _scores(context))
+    files["compute.csv"] = _text(_COMPUTE, _compute(context))
+    files["trace.csv"] = _text(_TRACE, _trace(context))
+    return files
 
 
-def comparison_rows(result: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
-    """A row for each loss in each cell, the baseline first."""
-    losses = {loss["key"]: loss for loss in result["losses"]}
-    analysis = result["analysis"]
-    found = {(each["cell"], each["loss"]): each for each in analysis["differences"]}
-    for cell in result["cells"]:
-        keys = sorted(cell["scores"], key=lambda key: key != analysis["baseline"])
-        for key in keys:
-            scores, each = cell["scores"][key], found.get((cell["name"], key), {})
-            improvement = each.get("improvement") or {}
+def _differences(context: Context, stage: Stage, analysis: Analysis, cells: Iterable[Any]) -> Iterator[Row]:
+    for cell in cells:
+        found = analysis.of(cell.name)
+        base: Scores = cell.scores[analysis.baseline]
+        for key, scores in cell.scores.items():
+            if key != analysis.baseline and key not in found:
+                continue
+            name, one = context.names[key], found.get(key)
+            head = (cell.name, cell.dataset, key, name.text, name.loss.formula, int(key == analysis.baseline))
+            counts = (len(scores.values), scores.failed, one.n if one else None)
+            means = (scores.mean, scores.sd)
+            tail = (
+                _mean(scores.nll),
+                _mean(scores.ece),
+                one.verdict if one else "baseline",
+                stage.ledger,
+                _ids(stage.traced(scores.evaluations)),
+                _ids(stage.traced(base.evaluations)),
+            )
+            if one is None:
+                yield (*head, *counts, *means, *[None] * 11, *tail)
+                continue
+            better = one.improvement
             yield (
-                cell["name"],
-                cell["dataset"],
-                key,
-                losses[key]["label"],
-                losses[key]["formula"],
-                each.get("n"),
-                mean_of(scores["values"]),
-                *(each.get(name) for name in ("mean", "sd", "low", "high", "p", "p_adjusted")),
-                *(improvement.get(name) for name in ("value", "low", "high")),
-                *(each.get(name) for name in ("correlation", "detectable", "equivalent")),
-                each.get("verdict", "baseline"),
-                mean_of(scores["nll"]),
-                mean_of(scores["ece"]),
-                _ids(scores["evaluations"]),
+                *head,
+                *counts,
+                *means,
+                *(one.mean, one.sd, one.low, one.high, one.p, one.p_adjusted),
+                *((better.value, better.low, better.high) if better else (None, None, None)),
+                *(one.detectable, one.correlation),
+                *tail,
             )
 
 
-SEEDS = ("cell", "loss", "label", "seed", "accuracy", "nll", "ece", "evaluation")
+def _scores(context: Context) -> Iterator[Row]:
+    """Every score that a number of the page rests on, each once."""
+    for stage in context.record.stages.values():
+        if stage.kind == SEARCH:
+            ids = [] if stage.record is None else [row.id for row in stage.record.evaluations]
+        else:
+            ids = [number for where, number, _ in claims(stage, context.record) if where is stage]
+        for number in dict.fromkeys(ids):
+            yield _scored(context, stage, number)
 
 
-def seeds_of(cell: Mapping[str, Any], result: Mapping[str, Any]) -> Sequence[int]:
-    return cell["seeds"] if "seeds" in cell else result["registration"]["seeds"]
+def _scored(context: Context, stage: Stage, number: int) -> Row:
+    row = stage.rows[number]
+    if stage.snapshot is None:
+        raise AssertionError("a row is of a snapshot")
+    task = stage.snapshot.tasks[row.key.task]
+    data, optimizer = (task.configuration.get(key, {}) for key in ("data", "optimizer"))
+    name = context.names.all.get(row.key.loss)
+    return (
+        stage.name,
+        task.name,
+        data.get("source"),
+        row.key.split,
+        row.key.loss,
+        name.text if name is not None else "",
+        row.key.seed,
+        row.score,
+        row.nll,
+        row.ece,
+        optimizer.get("learning_rate"),
+        optimizer.get("weight_decay"),
+        stage.ledger,
+        number,
+    )
 
 
-def _seed_rows(stage: StageRecord) -> Iterable[Sequence[Any]]:
-    result = stage.result or {}
-    labels = {loss["key"]: loss["label"] for loss in result["losses"]}
-    for cell in result["cells"]:
-        for key, scores in cell["scores"].items():
-            parts = (scores["values"], scores["nll"], scores["ece"], scores["evaluations"])
-            for seed, *values in zip(seeds_of(cell, result), *parts, strict=True):
-                yield cell["name"], key, labels[key], seed, *values
+def _compute(context: Context) -> Iterator[Row]:
+    for stage, cost, failed in costs(context.record):
+        state = "done" if stage.done else "not finished"
+        seconds = (cost.training_seconds, cost.wall_seconds)
+        yield (stage.name, state, cost.evaluations, failed, cost.steps, *seconds, len(cost.sessions), stage.ledger)
 
 
-ELIMINATION = ("phase", "task", "loss", "label", "seeds", "mean", "kept", "evaluations")
-
-
-def _elimination_rows(result: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
-    labels = {loss["key"]: loss["label"] for loss in result["losses"]}
-    for phase in result["phases"]:
-        for key, scores in phase["scores"].items():
-            ids = scores["evaluations"]
-            row = (labels[key], len(scores["values"]), scores["mean"], int(scores["kept"]), _ids(ids))
-            yield phase["name"], phase["task"], key, *row
-
-
-TRACE = ("figure", "ledger", "evaluations")
-
-
-def trace_rows(stages: Mapping[str, StageRecord]) -> Iterable[Sequence[Any]]:
-    """Each figure that is made of several evaluations, with the ledger and the ids of them."""
-    for name, stage in stages.items():
-        result = stage.result
-        if result is None:
-            continue
-        ledger = f"{name}/ledger.sqlite"
-        if name == "null":
-            yield "null: scores", ledger, _ids(result["evaluations"])
-        for phase in result.get("phases", ()):
-            for key, scores in phase["scores"].items():
-                yield f"{name}: {phase['name']}, {key}: mean", ledger, _ids(scores["evaluations"])
-        for cell in result.get("cells", ()):
-            for key, scores in cell["scores"].items():
-                yield f"{name}: {cell['name']}, {key}: mean, NLL, ECE", ledger, _ids(scores["evaluations"])
-            baseline = (result.get("analysis") or {}).get("baseline")
-            for key, scores in cell["scores"].items():
-                if key != baseline and baseline in cell["scores"]:
-                    both = [*scores["evaluations"], *cell["scores"][baseline]["evaluations"]]
-                    yield f"{name}: {cell['name']}, {key}: difference, interval, p, verdict", ledger, _ids(both)
-            for key, tuning in cell.get("tuning", {}).items():
-                ids = [number for point in tuning["grid"] for number in point["evaluations"]]
-                yield f"{name}: {cell['name']}, {key}: tuning", ledger, _ids(ids)
-
-
-def comparison_latex(result: Mapping[str, Any]) -> str:
-    """A `tabular` for the package booktabs."""
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{llrrrrl}",
-        r"\toprule",
-        r"Cell & Loss & Accuracy & Points & 95\% interval & $p$ (Holm) & Verdict \\",
-    ]
-    previous = None
-    for row in comparison_rows(result):
-        values = dict(zip(COMPARISON, row, strict=True))
-        if values["cell"] != previous:
-            lines.append(r"\midrule")
-        name = values["cell"] if values["cell"] != previous else ""
-        previous = values["cell"]
-        between = "" if values["low"] is None else f"{points(values['low'])} to {points(values['high'])}"
-        columns = (
-            name,
-            values["label"],
-            percent(values["mean"]),
-            "" if values["difference"] is None else points(values["difference"]),
-            between,
-            "" if values["p_holm"] is None else p_value(values["p_holm"]),
-            values["verdict"],
+def _trace(context: Context) -> Iterator[Row]:
+    for each in context.trace.figures:
+        name = f"f{each.number}"
+        yield (
+            *(name, each.shown, each.value, each.measure, each.place, each.loss),
+            *(each.rows.ledger, _ids(each.rows), each.against, _ids(each.less)),
         )
-        lines.append(" & ".join(latex(str(column)) for column in columns) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def latex(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_LATEX.get(character, character) for character in text)
+def _ids(rows: Rows | None) -> str:
+    return "" if rows is None else " ".join(map(str, rows.ids))
 
 
-def mean_of(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None
 
 
-def _ids(numbers: Sequence[int]) -> str:
-    return " ".join(map(str, numbers))
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def _text(columns: Sequence[str], rows: Iterable[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(columns)

@@ -13,7 +13,7 @@ _PASSES = 3  # a backward pass computes about twice what the forward pass does
 
 
 def training_flops(task: TaskConfig, image_shape: tuple[int, int, int], classes: int) -> list[float]:
-    """Floating-point operations of convolutions and matrix products in training, up to the end of each step's stage.
+    """Floating-point operations of convolutions and matrix products in one step of training, for each stage.
 
     The pre-screen, augmentation and validation are not counted; two operations are a multiplication and an addition.
 
@@ -23,7 +23,7 @@ def training_flops(task: TaskConfig, image_shape: tuple[int, int, int], classes:
         classes: of the data.
 
     Returns:
-        Operations of one step, for each stage of the task, in order.
+        A number for each stage of the task, in order.
 
     Raises:
         ConfigError: the model cannot be built.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -37,9 +38,25 @@ class Sample:
         low, high = np.quantile(self.resampled, [tail, 1 - tail]).tolist()
         return {"value": self.value, "low": low, "high": high}
 
+    def mapped(self, function: Callable[[Array], Array]) -> Sample:
+        """A function of the statistic."""
+        return Sample(float(function(np.array(self.value))), function(self.resampled))
+
     def less(self, other: Sample) -> Sample:
         """The difference, resample by resample."""
         return Sample(self.value - other.value, self.resampled - other.resampled)
+
+
+def _noiseless(tau_B: Array, seeds: int) -> Array:
+    """The tau with the mean of so many trainings that the losses' true order has, where two single trainings have
+    `tau_B`.
+
+    For scores that are normally distributed, and so have the correlation sin(pi tau / 2) (Greiner 1909): Spearman and
+    Brown's formula gives the reliability of the mean, its root the correlation with what is measured.
+    """
+    single_B = np.sin(np.pi / 2 * np.clip(tau_B, 0.0, 1.0))
+    reliability_B = seeds * single_B / (1 + (seeds - 1) * single_B)
+    return 2 / np.pi * np.arcsin(np.sqrt(reliability_B))
 
 
 class Judge:
@@ -78,15 +95,18 @@ class Judge:
         return self.tau(self._expensive), self.measures(self._expensive)
 
     def reliability(self) -> dict[str, Any]:
-        """How far two halves of the expensive task's seeds agree, the mean over all ways to halve them."""
+        """How far two halves of the expensive task's seeds agree, the mean over all ways to halve them; and what a
+        surrogate without any noise of its own would reach, by estimate."""
         halves = [
             (self._means(half), self._means(set(range(len(self._expensive))) - set(half)))
             for half in combinations(range(len(self._expensive)), len(self._expensive) // 2)
             # of an even number each split comes twice
             if len(self._expensive) % 2 or 0 in half
         ]
+        seeds = self._mean(ranks.tau, list(combinations(self._expensive, 2)))
         return {
             "splits": len(halves),
+            "noiseless": self._estimate(seeds.mapped(partial(_noiseless, seeds=len(self._expensive) - 1))),
             "tau": self._estimate(self._mean(ranks.tau, halves)),
             "tau_better_half": self._estimate(self._mean(self._among_better(ranks.tau), halves)),
             "spearman": self._estimate(self._mean(ranks.spearman, halves)),

@@ -23,7 +23,9 @@ def recommendation(losses: int, expensive: Entry, surrogates: Sequence[Entry]) -
     own = expensive["reliability"]["tau"]
     seeds = len(expensive["seeds"])
     truth = f"Two halves of the expensive task's {seeds} seeds order the {losses} losses with a tau of {_interval(own)}"
+    ideal = expensive["reliability"]["noiseless"]["value"]
     parts = [f"{truth}: that is how far the truth itself is known."]
+    parts.append(f"Without noise of its own, a surrogate would reach about {ideal:.2f}.")
     if own["low"] <= 0:
         parts.append("So little that no surrogate can be judged: give the expensive task more seeds, or more losses.")
         return " ".join(parts)
