@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from lossmith.commands.work import Work
-from lossmith.execution.base import Completed, Setup
 from lossmith.ledger import EvaluationKey, Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.search.evaluation import expression_row, zoo_row
 from lossmith.search.serving import EvaluationJob
 from lossmith.study.confirmation.config import ConfirmationConfig, confirmation_of
-from lossmith.train.result import TrainingResult
 from lossmith.train.task import TaskConfig, load_task
 from lossmith.verdict import Reason
 
 CANDIDATE = "-y*log(yhat) + 0.5*square(y - yhat)"
-Score = Callable[[EvaluationJob, TaskConfig], float | None]  # None: the training fails
-
-
-class Scripted:
-    """Trains nothing: each job ends at once with the score that `score` gives. After `stop_after` jobs it is
-    interrupted, as by Ctrl-C."""
-
-    workers = capacity = 2
-
-    def __init__(self, score: Score, stop_after: int | None = None) -> None:
-        self.jobs: list[EvaluationJob] = []  # all that ended, in their order
-        self._score, self._stop_after = score, stop_after
-        self._queue: list[tuple[int, EvaluationJob]] = []
-        self._tasks: dict[str, TaskConfig] = {}
-
-    def begin(self, setup: Setup, time_limit: float | None = None, slots: int = 1) -> None:
-        self._tasks = setup.tasks  # type: ignore[attr-defined] - the setup of evaluations
-
-    def submit(self, job: int, payload: EvaluationJob, group: Hashable = None, together: int | None = None) -> None:
-        self._queue.append((job, payload))
-
-    def recall(self) -> list[int]:
-        raise AssertionError("nothing is lost")
-
-    def wait(self, timeout: float | None = None) -> list[Completed]:
-        if not self._queue:
-            return []
-        number, job = self._queue.pop(0)
-        self.jobs.append(job)
-        if len(self.jobs) == self._stop_after:
-            signal.raise_signal(signal.SIGINT)
-        score = self._score(job, self._tasks[job.task])
-        failed = TrainingResult(Reason.BELOW_THRESHOLD, None, None, None, (), 1, 0.1)
-        trained = TrainingResult(Reason.OK, score, 1.0 - (score or 0.0), 0.1, (), 3, 0.5)
-        return [Completed(number, failed if score is None else trained, Reason.OK, "", 0, 0.5)]
-
-    def close(self) -> None: ...
 
 
 def null_score(job: EvaluationJob, task: TaskConfig) -> float:
@@ -67,10 +24,6 @@ def null_score(job: EvaluationJob, task: TaskConfig) -> float:
     shared = np.random.default_rng([job.seed % 2**32, 1]).normal(0.0, 0.01)
     own = np.random.default_rng([job.seed % 2**32, *job.loss.key.encode(), *task.task_id.encode()]).normal(0.0, 0.005)
     return round((0.9 + shared + own) * 450) / 450
-
-
-def work_with(executor: Scripted) -> Work:
-    return Work(executor, time.monotonic(), Console(width=200), None)  # type: ignore[arg-type] - it does what is asked
 
 
 def tiny(name: str = "tiny", **changes: Any) -> dict[str, Any]:

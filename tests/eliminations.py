@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from helpers import accepted_expressions
 from lossmith.config import RunConfig, load_preset
-from lossmith.execution.base import Completed, Setup
 from lossmith.ledger import EvaluationKey, Ledger, LossRow
 from lossmith.search.evaluation import expression_row, prepare
 from lossmith.search.seeds import training_seed
-from lossmith.search.serving import EvaluationJob, EvaluationSetup
+from lossmith.search.serving import EvaluationJob
 from lossmith.space.expression import Expression
 from lossmith.space.integrity import check
 from lossmith.study.elimination.candidates import Candidate, Entry, Source
@@ -24,7 +23,9 @@ from lossmith.study.elimination.protocol import eliminate
 from lossmith.study.trainings import Trainings
 from lossmith.train.plan import Plan
 from lossmith.train.result import TrainingResult
+from lossmith.train.task import TaskConfig
 from lossmith.verdict import Reason
+from scripted import Scripted
 
 Score = Callable[[str, str, int], float | None]  # of a loss's key, a task's name, a seed; None: the training fails
 
@@ -64,39 +65,17 @@ def protocol(*settings: str) -> EliminationConfig:
     return load_protocol("smoke", settings)
 
 
-class Imagined:
-    """An executor that trains nothing: each evaluation has the score that a function says, one after the other."""
-
-    workers, capacity = 1, 4
+class Imagined(Scripted):
+    """Each evaluation has the score that a function says."""
 
     def __init__(self, score: Score) -> None:
-        self._score = score
-        self._names: dict[str, str] = {}
-        self._jobs: list[tuple[int, EvaluationJob]] = []
+        super().__init__(lambda job, task: score(job.loss.key, task.name, job.seed))
         self.trained: list[tuple[str, str, int]] = []
 
-    def begin(self, setup: Setup, time_limit: float | None = None, slots: int = 1) -> None:
-        assert isinstance(setup, EvaluationSetup)
-        self._names = {key: task.name for key, task in setup.tasks.items()}
-
-    def submit(self, job: int, payload: EvaluationJob, group: Hashable = None, together: int | None = None) -> None:
-        assert payload.split == "validation"
-        self._jobs.append((job, payload))
-
-    def recall(self) -> list[int]:
-        raise AssertionError("nothing is lost")
-
-    def wait(self, timeout: float | None = None) -> list[Completed]:
-        if not self._jobs:
-            return []
-        number, job = self._jobs.pop(0)
-        what = job.loss.key, self._names[job.task], job.seed
-        self.trained.append(what)
-        score = self._score(*what)
-        reason = Reason.BELOW_THRESHOLD if score is None else Reason.OK
-        return [Completed(number, TrainingResult(reason, score, None, None, (), 1, 0.5), Reason.OK, "", 0, 0.5)]
-
-    def close(self) -> None: ...
+    def result(self, job: EvaluationJob, task: TaskConfig) -> TrainingResult:
+        assert job.split == "validation"
+        self.trained.append((job.loss.key, task.name, job.seed))
+        return super().result(job, task)
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,19 @@ from typing import Any
 from scipy import stats
 
 from eliminations import loss_rows
-from lossmith.execution.base import Completed, Setup
 from lossmith.ledger import Ledger
 from lossmith.search.evaluation import prepare
 from lossmith.search.seeds import Purpose, stage_seeds
-from lossmith.search.serving import EvaluationJob, EvaluationSetup
+from lossmith.search.serving import EvaluationJob
 from lossmith.study.fidelity.config import FidelityConfig, fidelity_of
 from lossmith.study.fidelity.fidelity import fidelity
 from lossmith.study.fidelity.losses import RankedLoss
 from lossmith.study.trainings import Trainings
 from lossmith.train.plan import Plan
 from lossmith.train.result import EpochRecord, TrainingResult
+from lossmith.train.task import TaskConfig
 from lossmith.verdict import Reason
+from scripted import Scripted
 
 # of (the loss's number, the task's name, the seed's number): validation accuracy after each epoch of 20 steps; where
 # there are fewer than the task has, the training ended there, below its threshold
@@ -58,37 +59,19 @@ def settings(*surrogates: str, **changes: Any) -> FidelityConfig:
     return fidelity_of({**values, **changes}, "test")
 
 
-class ImaginedCurves:
-    """An executor that trains nothing, one evaluation after the other."""
-
-    workers, capacity = 1, 4
+class ImaginedCurves(Scripted):
+    """Each evaluation has the curve that a function says."""
 
     def __init__(self, config: FidelityConfig, ranked: Sequence[RankedLoss], curve: Curve) -> None:
+        super().__init__(lambda job, task: None)
         self._curve = curve
         self._losses = {each.loss.key: place for place, each in enumerate(ranked)}
         seeds = stage_seeds(config.seed, Purpose.FIDELITY, config.expensive.seeds)
         self._seeds = {seed: place for place, seed in enumerate(seeds)}
-        self._setup: EvaluationSetup | None = None
-        self._jobs: list[tuple[int, EvaluationJob]] = []
         self.trained: list[tuple[int, str, int]] = []
 
-    def begin(self, setup: Setup, time_limit: float | None = None, slots: int = 1) -> None:
-        assert isinstance(setup, EvaluationSetup)
-        self._setup = setup
-
-    def submit(self, job: int, payload: EvaluationJob, group: Hashable = None, together: int | None = None) -> None:
-        assert payload.split == "validation"
-        self._jobs.append((job, payload))
-
-    def recall(self) -> list[int]:
-        raise AssertionError("nothing is lost")
-
-    def wait(self, timeout: float | None = None) -> list[Completed]:
-        if not self._jobs:
-            return []
-        number, job = self._jobs.pop(0)
-        assert self._setup is not None
-        task = self._setup.tasks[job.task]
+    def result(self, job: EvaluationJob, task: TaskConfig) -> TrainingResult:
+        assert job.split == "validation"
         what = self._losses[job.loss.key], task.name, self._seeds[job.seed]
         self.trained.append(what)
         points = list(self._curve(*what))
@@ -99,11 +82,7 @@ class ImaginedCurves:
         whole = len(points) == task.epochs
         reason = Reason.OK if whole else Reason.BELOW_THRESHOLD
         score = points[-1] if whole else None
-        seconds = SECONDS * len(points)
-        result = TrainingResult(reason, score, None, None, records, 20 * len(points), seconds)
-        return [Completed(number, result, Reason.OK, "", 0, seconds)]
-
-    def close(self) -> None: ...
+        return TrainingResult(reason, score, None, None, records, 20 * len(points), SECONDS * len(points))
 
 
 def run(

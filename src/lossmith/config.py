@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
+from lossmith.settings import Presets, Settings, merged, overridden, read_yaml, validate
 from lossmith.space.config import SpaceConfig
 from lossmith.space.mutation import MAX_TRIES
 from lossmith.train.task import TaskConfig, load_task
@@ -102,9 +99,12 @@ class RunConfig(Settings):
     execution: ExecutionConfig = ExecutionConfig()
 
 
+_PRESETS = Presets("runs", "preset")
+
+
 def preset_names() -> list[str]:
     """The names of the run presets that come with Lossmith."""
-    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return _PRESETS.names()
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -113,11 +113,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: no such preset, or an override that does not fit.
     """
-    known = preset_names()
-    if name not in known:
-        raise ConfigError(f"unknown preset '{name}'{nearest(name, known)}; presets are {', '.join(known)}")
-    values = parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
-    return _build({"name": name, **values}, f"preset '{name}'", overrides)
+    return _build({"name": name, **_PRESETS.values(name)}, f"preset '{name}'", overrides)
 
 
 def load_file(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -150,44 +146,29 @@ def from_stored(values: Mapping[str, Any], where: str) -> RunConfig:
     return validate(RunConfig, {"rungs": NO_RUNGS.model_dump(mode="json"), **values, "execution": execution}, where)
 
 
-def _presets() -> Any:
-    return resources.files("lossmith") / "presets" / "runs"
-
-
 def _with_preset(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` over those of the preset that its `preset` names, if it names one."""
+    """`values` over those of the preset that its `preset` names, if it names one, mapping by mapping.
+
+    A task by name in `values` replaces the preset's whole task.
+    """
     own = dict(values)
     if "preset" not in own:
         return own
-    base = own.pop("preset")
-    if base not in preset_names():
-        raise ConfigError(f"{where}: unknown preset '{base}'{nearest(str(base), preset_names())}")
-    return _merged(parse_yaml((_presets() / f"{base}.yaml").read_text(encoding="utf-8")), own)
-
-
-def _build(values: dict[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
-    if overrides:
-        values = copy.deepcopy(values)
-        for override in overrides:
-            override_setting(values, override, _by_name)
-        where = f"{where} with {' '.join(overrides)}"
+    base = _PRESETS.values(str(own.pop("preset")), where)
     for key in _TASKS:
-        if isinstance(values.get(key), str | Mapping):
-            values[key] = load_task(values[key], f"{where}: setting '{key}'").model_dump(mode="json")
-    return validate(RunConfig, values, where)
+        if isinstance(own.get(key), Mapping) and isinstance(base.get(key), str):
+            base[key] = {"base": base[key]}
+    return merged(base, own)
+
+
+def _build(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> RunConfig:
+    own, where = overridden(values, where, overrides, _by_name)
+    for key in _TASKS:
+        if isinstance(own.get(key), str | Mapping):
+            own[key] = load_task(own[key], f"{where}: setting '{key}'").model_dump(mode="json")
+    return validate(RunConfig, own, where)
 
 
 def _by_name(path: tuple[str, ...], value: object) -> object:
     """What is at a place of which one setting is changed: a task that is given by name becomes its mapping."""
     return {"base": value} if path[0] in _TASKS and len(path) == 1 and isinstance(value, str) else value
-
-
-def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, mapping by mapping; a task by name in `over` replaces the base's whole task."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = {"base": merged[key]} if key in _TASKS and isinstance(merged.get(key), str) else merged.get(key)
-        merged[key] = (
-            _merged(dict(below), value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
-        )
-    return merged

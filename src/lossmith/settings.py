@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -111,6 +115,65 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for argument in get_args(annotation) if (found := _record_in(argument))), None)
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with the values of `over`; mappings present in both are merged in turn."""
+    found = dict(under)
+    for key, value in over.items():
+        below = under.get(key)
+        found[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Presets:
+    """The YAML files of one folder of `lossmith/presets`, by name."""
+
+    folder: str
+    what: str  # one of them, in messages
+
+    def names(self) -> list[str]:
+        """Sorted."""
+        return sorted(file.name.removesuffix(".yaml") for file in self._files().iterdir() if ".yaml" in file.name)
+
+    def values(self, name: str, where: str = "") -> dict[str, Any]:
+        """The settings of a preset as written, not validated.
+
+        Raises:
+            ConfigError: there is none of this name; `where`, an option or a file, starts the message.
+        """
+        known = self.names()
+        if name not in known:
+            start = f"{where}: " if where else ""
+            hint = nearest(name, known)
+            raise ConfigError(f"{start}unknown {self.what} '{name}'{hint}; there are {', '.join(known)}")
+        return parse_yaml(self._files().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+
+    def under(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """`values`; where they name a `preset`, over its values, of which each one that is in both is replaced whole.
+
+        Raises:
+            ConfigError: see `values`.
+        """
+        own = dict(values)
+        return {**self.values(str(own.pop("preset")), where), **own} if "preset" in own else own
+
+    def _files(self) -> Traversable:
+        return resources.files("lossmith").joinpath("presets", self.folder)
+
+
+def overridden(
+    values: Mapping[str, Any],
+    where: str,
+    overrides: Sequence[str],
+    opened: Callable[[tuple[str, ...], object], object] = lambda path, value: value,
+) -> tuple[dict[str, Any], str]:
+    """A copy of `values` with 'key.subkey=value' texts applied (see `override_setting`), and what errors say of it."""
+    own = copy.deepcopy(dict(values))
+    for text in overrides:
+        override_setting(own, text, opened)
+    return own, f"{where} with {' '.join(overrides)}" if overrides else where
 
 
 def override_setting(

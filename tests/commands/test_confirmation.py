@@ -11,18 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from confirmations import (
-    CANDIDATE,
-    Scripted,
-    config,
-    make_elimination,
-    make_null,
-    make_source,
-    null_score,
-    row,
-    tiny,
-    work_with,
-)
+from confirmations import CANDIDATE, config, make_elimination, make_null, make_source, null_score, row, tiny
 from lossmith.arguments.confirmation import Confirm
 from lossmith.commands.confirmation import resume_confirmation, run_confirm, run_confirmation
 from lossmith.commands.work import STOPPED
@@ -32,6 +21,7 @@ from lossmith.report.confirmation_text import summary
 from lossmith.search.serving import EvaluationJob
 from lossmith.study.confirmation.config import ConfirmationConfig
 from lossmith.train.task import TaskConfig
+from scripted import Scripted, work_with
 
 KEY = row(CANDIDATE).key
 

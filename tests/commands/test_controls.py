@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from confirmations import Score, Scripted
 from lossmith.arguments.controls import Control, ControlNull, ControlRandom
 from lossmith.commands.controls import resume_null, run_control
 from lossmith.commands.searching import search_in
@@ -22,6 +19,7 @@ from lossmith.search.best import of_search
 from lossmith.search.seeds import Purpose, control_seed, stage_seeds, training_seed
 from lossmith.search.serving import EvaluationJob
 from lossmith.train.task import TaskConfig
+from scripted import Score, Scripted, work_with
 
 SETTINGS = [
     "search.initial=8",
@@ -47,7 +45,7 @@ def config() -> RunConfig:
 
 def working(by: Score = score, stop_after: int | None = None) -> tuple[Work, io.StringIO, Scripted]:
     executor, text = Scripted(by, stop_after), io.StringIO()
-    return Work(executor, time.monotonic(), Console(file=text, width=1000), 1), text, executor  # type: ignore[arg-type]
+    return work_with(executor, text), text, executor
 
 
 @pytest.fixture(scope="module")

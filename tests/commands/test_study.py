@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from confirmations import Score, Scripted, null_score, work_with
+from confirmations import null_score
 from lossmith.arguments.study import Study
 from lossmith.commands.study import resume_study, run_study
 from lossmith.commands.work import STOPPED, Work
@@ -18,6 +19,7 @@ from lossmith.ledger import FILE, Ledger
 from lossmith.report.study.page import write_study_report
 from lossmith.search.serving import EvaluationJob
 from lossmith.train.task import TaskConfig
+from scripted import Score, Scripted, work_with
 
 ONE_BY_ONE = [
     f"{stage}.execution={{way: processes}}" for stage in ("search", "elimination", "transfer", "confirmation")
@@ -28,16 +30,15 @@ STAGES = ("search", "random", "null", "elimination", "elimination-random", "tran
 
 def scripted(score: Score = null_score, stop_after: int | None = None) -> tuple[Work, list[EvaluationJob]]:
     """A work whose executors train nothing, and what they were given; after so many jobs Ctrl-C comes."""
-    work = work_with(Scripted(score, stop_after))
     jobs: list[EvaluationJob] = []
 
-    def next_stage() -> None:
-        jobs.extend(work.executor.jobs)  # type: ignore[attr-defined] - it is scripted
-        left = None if stop_after is None else stop_after - len(jobs)
-        work.executor = Scripted(score, left)  # type: ignore[assignment] - it does what is asked
+    def counted(job: EvaluationJob, task: TaskConfig) -> float | None:
+        jobs.append(job)
+        if len(jobs) == stop_after:
+            signal.raise_signal(signal.SIGINT)
+        return score(job, task)
 
-    work.next_stage = next_stage
-    return work, jobs
+    return work_with(Scripted(counted), another=lambda: Scripted(counted)), jobs
 
 
 def run(directory: Path, work: Work, *more: str) -> int:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from confirmations import Score, Scripted, make_elimination, make_source
+from confirmations import make_elimination, make_source
 from eliminations import row_of
 from lossmith.arguments.transfer import Transfer
 from lossmith.commands.transfer import resume_transfer, transfer_command
-from lossmith.commands.work import STOPPED, Work
+from lossmith.commands.work import STOPPED
 from lossmith.errors import ConfigError, LossmithError, RunError
 from lossmith.ledger import EvaluationKey, Ledger
 from lossmith.search.seeds import Purpose, stage_seeds
 from lossmith.search.serving import EvaluationJob
 from lossmith.study.statistics import pairs_needed
 from lossmith.train.task import TaskConfig
+from scripted import Score, Scripted, work_with
 
 CONFIG = """
 seeds: 8
@@ -56,7 +55,7 @@ def run(
 ) -> tuple[int, str, Scripted]:
     """Exit code, what was printed on the console, and the executor; `file` may be a run to resume."""
     executor, text = Scripted(by, stop_after), io.StringIO()
-    work = Work(executor, time.monotonic(), Console(file=text, width=1000), 1)  # type: ignore[arg-type]
+    work = work_with(executor, text)
     if file.is_dir():
         return resume_transfer(file, work), text.getvalue(), executor
     return transfer_command(Transfer(config=file, losses=losses, run=out, **changes), work), text.getvalue(), executor

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from commandline import run_lossmith
-from confirmations import Scripted, work_with
 from lossmith.commands.searching import search_in
 from lossmith.config import load_preset
 from lossmith.ledger import Ledger
+from scripted import Scripted, work_with
 
 SETTINGS = [
     "search.initial=6",

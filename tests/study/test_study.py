@@ -95,5 +95,5 @@ def test_directories_that_hold_something_else_are_refused(tmp_path: Path) -> Non
 
 
 def test_an_unknown_study_is_told_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no study 'study-digit' \(did you mean 'study-digits'"):
+    with pytest.raises(ConfigError, match=r"unknown study 'study-digit' \(did you mean 'study-digits'"):
         study.load_preset("study-digit")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,11 @@ class Confirm:
         int | None,
         arg(metavar="N", help="seed that the training seeds are drawn from", help_behavior_hint="(default: 0)"),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings (docs/confirmation.md)", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     run: Annotated[
         Path | None,
         arg(metavar="DIR", help="directory of the confirmation", help_behavior_hint="(default: a new runs/NAME)"),
     ] = None
     register_only: Annotated[bool, arg(help="write and hash the registration, and train nothing yet")] = False
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set", metavar="KEY=VALUE", help="change a setting: tuning.seeds=2", help_behavior_hint="(repeatable)"
-        ),
-    ] = ()
+    overrides: Overrides = ()

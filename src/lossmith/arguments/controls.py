@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Workers
 
 _Search = Annotated[Path, Positional, arg(metavar="DIR", help="directory of the search")]
 

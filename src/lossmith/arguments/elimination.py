@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,11 @@ class Eliminate:
             help_behavior_hint="(default: digits)",
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings, instead of a protocol", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     run: Annotated[
         Path | None,
         arg(metavar="DIR", help="directory of the elimination", help_behavior_hint="(default: runs/eliminate-NAME)"),
     ] = None
     racing: Annotated[bool, arg(help="give seeds only where they decide, at a stated error rate")] = False
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set", metavar="KEY=VALUE", help="change a setting: phases.0.keep=5", help_behavior_hint="(repeatable)"
-        ),
-    ] = ()
+    overrides: Overrides = ()

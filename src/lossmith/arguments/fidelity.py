@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Fidelity:
             help_behavior_hint="(default: digits)",
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings, instead of a preset", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     losses: Annotated[
         tuple[str, ...],
         arg(
@@ -53,13 +50,4 @@ class Fidelity:
         ),
     ] = ()
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set",
-            metavar="KEY=VALUE",
-            help="change a setting: losses.random=100",
-            help_behavior_hint="(repeatable)",
-        ),
-    ] = ()
+    overrides: Overrides = ()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,10 @@ class Study:
             help_behavior_hint="",
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings of a study, instead of a preset", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     run: Annotated[
         Path | None,
         arg(metavar="DIR", help="directory of the study", help_behavior_hint="(default: runs/NAME)"),
     ] = None
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set",
-            metavar="KEY=VALUE",
-            help="change a setting: search.search.iterations=50",
-            help_behavior_hint="(repeatable)",
-        ),
-    ] = ()
+    overrides: Overrides = ()

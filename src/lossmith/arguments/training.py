@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-Workers = Annotated[
-    int | None, arg(metavar="N", help="processes of one thread each", help_behavior_hint="(default: one per core)")
-]
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,7 @@ class Search:
             help_behavior_hint="(default: digits)",
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings of a run, instead of a preset", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     run: Annotated[
         Path | None, arg(metavar="DIR", help="directory of the run", help_behavior_hint="(default: runs/NAME)")
     ] = None
@@ -40,23 +35,17 @@ class Search:
         arg(metavar="N", help="seed of everything random", help_behavior_hint="(default: the configuration's)"),
     ] = None
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(
-            name="set", metavar="KEY=VALUE", help="change a setting: task.steps=800", help_behavior_hint="(repeatable)"
-        ),
-    ] = ()
+    overrides: Overrides = ()
 
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a search that was stopped, however it was stopped.
+    """Go on with a search, a study or a stage of one that was stopped, however it was stopped.
 
     Example: lossmith resume runs/mine
     """
 
-    directory: Annotated[Path, Positional, arg(metavar="DIR", help="directory of the run")]
+    directory: Annotated[Path, Positional, arg(metavar="DIR", help="directory of the run or the study")]
     workers: Workers = None
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
-from lossmith.arguments.training import Workers
+from lossmith.arguments.common import Config, Overrides, Workers
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Transfer:
             help_behavior_hint="(default: digits)",
         ),
     ] = None
-    config: Annotated[
-        Path | None,
-        arg(metavar="FILE", help="YAML file with the settings, instead of a preset", help_behavior_hint=""),
-    ] = None
+    config: Config = None
     losses: Annotated[
         tuple[str, ...],
         arg(
@@ -48,8 +45,4 @@ class Transfer:
         bool, arg(help="leave out the cells that cannot be trained here, instead of refusing to begin")
     ] = False
     workers: Workers = None
-    overrides: Annotated[
-        tuple[str, ...],
-        UseAppendAction,
-        arg(name="set", metavar="KEY=VALUE", help="change a setting: seeds=10", help_behavior_hint="(repeatable)"),
-    ] = ()
+    overrides: Overrides = ()

@@ -15,9 +15,8 @@ from lossmith.errors import ConfigError, RunError
 from lossmith.ledger import FILE, Ledger
 from lossmith.report import confirmation_text
 from lossmith.search.serving import EvaluationSetup
-from lossmith.settings import read_yaml
 from lossmith.study.confirmation.cells import settings
-from lossmith.study.confirmation.config import ConfirmationConfig, confirmation_of
+from lossmith.study.confirmation.config import ConfirmationConfig, confirmation_of, load_confirmation
 from lossmith.study.confirmation.estimate import estimated_seconds
 from lossmith.study.confirmation.overlaps import find_overlaps
 from lossmith.study.confirmation.register import register
@@ -41,11 +40,10 @@ def run_confirm(command: Confirm, work: Work) -> int:
         raise ConfigError(
             "give --losses and --cells, or a --config FILE, or the directory of a confirmation to go on with"
         )
-    where = "confirmation"
     if command.config is not None:
-        where = str(command.config)
-        values = {"name": command.config.stem, **read_yaml(command.config), **values}
-    config = confirmation_of(values, where, command.overrides)
+        config = load_confirmation(command.config, command.overrides, values)
+    else:
+        config = confirmation_of(values, "confirmation", command.overrides)
     return run_confirmation(
         config, command.run or directory_for(config.name), work, register_only=command.register_only
     )

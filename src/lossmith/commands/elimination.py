@@ -11,31 +11,24 @@ import torch
 
 from lossmith.arguments.elimination import Eliminate
 from lossmith.commands.searching import stored_search
-from lossmith.commands.work import STOPPED, Work, directory_for, known_tasks
+from lossmith.commands.work import STOPPED, Work, chosen, directory_for, known_tasks
 from lossmith.config import RunConfig
-from lossmith.errors import ConfigError, RunError
+from lossmith.errors import RunError
 from lossmith.ledger import FILE, Ledger
 from lossmith.report.elimination_text import elimination_summary
 from lossmith.report.record import SearchRecord
 from lossmith.report.snapshot import Snapshot
 from lossmith.study.elimination.candidates import Entry, enter
 from lossmith.study.elimination.config import EliminationConfig, from_stored, load_file, load_preset, with_racing
-from lossmith.study.elimination.finalists import write_finalists
-from lossmith.study.elimination.protocol import KIND, eliminate
+from lossmith.study.elimination.finalists import KIND, write_finalists
+from lossmith.study.elimination.protocol import eliminate
 from lossmith.study.trainings import StoppedError
 from lossmith.train.models import build_model
 from lossmith.train.task import BUILT_IN_MODELS
 
 
 def run_eliminate(command: Eliminate, work: Work) -> int:
-    if command.protocol and command.config:
-        raise ConfigError(
-            "--protocol and --config exclude each other; a file can start from a protocol with 'preset: NAME'"
-        )
-    if command.config:
-        config = load_file(command.config, command.overrides)
-    else:
-        config = load_preset(command.protocol or "digits", command.overrides)
+    config = chosen(command.protocol, command.config, command.overrides, load_preset, load_file, "protocol")
     if command.racing:
         config = with_racing(config, "--racing")
     return run_elimination(config, command.directories, command.run or directory_for(f"eliminate-{config.name}"), work)

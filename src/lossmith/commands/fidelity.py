@@ -9,7 +9,7 @@ from typing import Any
 from lossmith.arguments.fidelity import Fidelity
 from lossmith.commands.naming import named_loss
 from lossmith.commands.searching import stored_search
-from lossmith.commands.work import STOPPED, Work, directory_for, is_directory, known_tasks
+from lossmith.commands.work import STOPPED, Work, chosen, directory_for, is_directory, known_tasks
 from lossmith.errors import ConfigError, RunError
 from lossmith.ledger import FILE, Ledger
 from lossmith.report import words
@@ -31,14 +31,7 @@ from lossmith.study.trainings import StoppedError
 
 
 def fidelity_command(command: Fidelity, work: Work) -> int:
-    if command.preset and command.config:
-        raise ConfigError(
-            "--preset and --config exclude each other; a file can start from a preset with 'preset: NAME'"
-        )
-    if command.config:
-        config = load_file(command.config, command.overrides)
-    else:
-        config = load_preset(command.preset or "digits", command.overrides)
+    config = chosen(command.preset, command.config, command.overrides, load_preset, load_file)
     for text in command.losses:
         if not text.strip():
             raise ConfigError("--losses: a name, formula, file or run is missing between the quotes")

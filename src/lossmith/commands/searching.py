@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lossmith import arguments
-from lossmith.commands.work import STOPPED, Work, directory_for, stop_signals
+from lossmith.commands.work import STOPPED, Work, chosen, directory_for
 from lossmith.config import RunConfig, from_stored, load_file, load_preset
-from lossmith.errors import ConfigError, LossmithError, RunError
+from lossmith.errors import LossmithError, RunError
 from lossmith.ledger import FILE, Ledger, TaskRow
 from lossmith.report import live, terminal
 from lossmith.search.best import write_best
@@ -18,15 +18,8 @@ from lossmith.search.serving import EvaluationSetup
 
 
 def run_search(command: arguments.Search, work: Work) -> int:
-    if command.preset and command.config:
-        raise ConfigError(
-            "--preset and --config exclude each other; a file can start from a preset with 'preset: NAME'"
-        )
     overrides = command.overrides if command.seed is None else (*command.overrides, f"seed={command.seed}")
-    if command.config:
-        config = load_file(command.config, overrides)
-    else:
-        config = load_preset(command.preset or "digits", overrides)
+    config = chosen(command.preset, command.config, overrides, load_preset, load_file)
     directory = command.run or directory_for(config.name)
     # before anything is written: data may be missing
     setup = work.planned(work.prepare((config.screening, config.task)), config.execution)
@@ -85,7 +78,7 @@ def _search(ledger: Ledger, config: RunConfig, setup: EvaluationSetup, work: Wor
     if at_once > config.search.in_flight:
         print(f"note: in the last stage, search.in_flight lets {config.search.in_flight} of {at_once} train at once")
     try:
-        with live.LiveProgress(work.console) as display, stop_signals() as stopped:
+        with live.LiveProgress(work.console) as display, work.stopping() as stopped:
             update, stop = display.update, stopped.is_set
             progress = search(
                 ledger, config, setup, executor=work.executor, update=update, should_stop=stop, say=work.say

@@ -51,14 +51,15 @@ def go_on(config: StudyConfig, directory: Path, work: Work) -> int:
         LossmithError: a stage cannot go on; what is finished is kept.
     """
     steps = _steps(config, directory, work)
-    for number, stage in enumerate(config.stages, 1):
-        began = time.monotonic()
-        print(f"\nstage {number} of {len(config.stages)}: {stage}", flush=True)
-        if steps[stage]():
-            print(f"the study stopped in stage '{stage}'; go on with: lossmith resume {directory}")
-            return STOPPED
-        print(f"stage '{stage}' took {words.duration(time.monotonic() - began)}", flush=True)
-        work.next_stage()
+    with work.stopping() as stopped:
+        for number, stage in enumerate(config.stages, 1):
+            began = time.monotonic()
+            print(f"\nstage {number} of {len(config.stages)}: {stage}", flush=True)
+            if stopped.is_set() or steps[stage]():
+                print(f"the study stopped in stage '{stage}'; go on with: lossmith resume {directory}")
+                return STOPPED
+            print(f"stage '{stage}' took {words.duration(time.monotonic() - began)}", flush=True)
+            work.next_stage()
     from lossmith.report.study.page import write_study_report  # noqa: PLC0415 - only the end of a study needs it
 
     print(f"\nreport: {write_study_report(directory)}")

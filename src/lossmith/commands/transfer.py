@@ -9,13 +9,13 @@ from typing import Any
 
 from lossmith.arguments.transfer import Transfer
 from lossmith.commands.naming import named_loss
-from lossmith.commands.work import STOPPED, Work, directory_for, is_directory, known_tasks
+from lossmith.commands.work import STOPPED, Work, chosen, directory_for, is_directory, known_tasks
 from lossmith.errors import ConfigError, RunError
 from lossmith.ledger import FILE, Ledger, TaskRow
 from lossmith.report import live, transfer_text, words
 from lossmith.search.serving import EvaluationSetup
 from lossmith.settings import validate
-from lossmith.study.confirmation.sources import finalists
+from lossmith.study.elimination.finalists import finalists
 from lossmith.study.trainings import StoppedError
 from lossmith.study.transfer.cells import Cell, cells_of, problems
 from lossmith.study.transfer.config import TransferConfig, load_file, load_preset
@@ -24,14 +24,7 @@ from lossmith.train.task import TaskConfig
 
 
 def transfer_command(command: Transfer, work: Work) -> int:
-    if command.preset and command.config:
-        raise ConfigError(
-            "--preset and --config exclude each other; a file can start from a preset with 'preset: NAME'"
-        )
-    if command.config:
-        config = load_file(command.config, command.overrides)
-    else:
-        config = load_preset(command.preset or "digits", command.overrides)
+    config = chosen(command.preset, command.config, command.overrides, load_preset, load_file)
     for text in command.losses:
         if not text.strip():
             raise ConfigError("--losses: a name, formula, file or run is missing between the quotes")

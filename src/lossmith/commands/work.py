@@ -9,15 +9,16 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
 from lossmith.config import ExecutionConfig
 from lossmith.errors import ConfigError
+from lossmith.execution.base import Executor
 from lossmith.execution.local import LocalExecutor
 from lossmith.ledger import FILE, Ledger, TaskRow
 from lossmith.report import live
@@ -27,18 +28,34 @@ from lossmith.search.serving import EvaluationSetup, training_device
 from lossmith.study.trainings import Trainings
 from lossmith.train.task import TaskConfig
 
+_C = TypeVar("_C")
 STOPPED = 130  # the exit code after Ctrl-C
 _RUNS = Path("runs")
+
+
+class StageExecutor(Executor, Protocol):
+    """An executor whose workers can be fewer than it was made for."""
+
+    def restrict(self, workers: int) -> None:
+        """Begin with no more than this many workers."""
+        ...
+
+
+def local_executor(workers: int) -> StageExecutor:
+    """Processes of this machine; what a worker needs is imported before there are any."""
+    return LocalExecutor(workers, ["lossmith.search.serving"])
 
 
 @dataclass
 class Work:
     """What a command that trains is given."""
 
-    executor: LocalExecutor
+    executor: StageExecutor
     began: float  # `time.monotonic()` when the program started
     console: Console
     workers: int | None  # as the user wants them
+    another: Callable[[int], StageExecutor] = local_executor  # makes the next stage's, of so many workers
+    _stop: Stop | None = None  # while signals are caught
 
     def say(self, text: str) -> None:
         """Print a line, above what is drawn of the progress."""
@@ -74,7 +91,7 @@ class Work:
         """A session of a stage after the search: its workers, with their progress; Ctrl-C raises `StoppedError`."""
         self.begin(ledger)
         self.describe(setup)
-        with live.TrainingProgress(title, self.console) as display, stop_signals() as stopped:
+        with live.TrainingProgress(title, self.console) as display, self.stopping() as stopped:
             yield Trainings(
                 ledger,
                 setup,
@@ -89,8 +106,46 @@ class Work:
         """End the workers of one stage, and make those of the next, which has other tasks."""
         workers = self.executor.workers
         self.executor.close()
-        self.executor = LocalExecutor(workers, ["lossmith.search.serving"])
+        self.executor = self.another(workers)
         self.began = time.monotonic()
+
+    @contextlib.contextmanager
+    def stopping(self) -> Iterator[Stop]:
+        """Ctrl-C and SIGTERM ask the work to stop between two transactions instead of breaking into it.
+
+        Within another one it is the same: who asks while a study prepares a stage is heard when the stage trains.
+        """
+        if self._stop is not None:
+            yield self._stop
+            return
+        self._stop = stop = Stop()
+        previous = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield stop
+        finally:
+            self._stop = None
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def chosen(
+    preset: str | None,
+    file: Path | None,
+    overrides: Sequence[str],
+    load_preset: Callable[[str, Sequence[str]], _C],
+    load_file: Callable[[Path, Sequence[str]], _C],
+    word: str = "preset",
+) -> _C:
+    """The settings that --preset (or what `word` calls it) or --config asks for; the preset 'digits' without either.
+
+    Raises:
+        ConfigError: both are given, or the settings are wrong.
+    """
+    if preset and file:
+        raise ConfigError(
+            f"--{word} and --config exclude each other; a file can start from a {word} with 'preset: NAME'"
+        )
+    return load_file(file, overrides) if file else load_preset(preset or "digits", overrides)
 
 
 def open_or_create(directory: Path, configuration: Mapping[str, Any]) -> Ledger:
@@ -149,15 +204,3 @@ class Stop:
         if self._asked:
             raise KeyboardInterrupt  # the second time at once; even then every transaction is whole
         self._asked = True
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM ask the work to stop between two transactions instead of breaking into it."""
-    stop = Stop()
-    previous = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

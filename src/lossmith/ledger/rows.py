@@ -60,6 +60,11 @@ class LossRow:
     formula: str
     flip: bool | None
 
+    @property
+    def minimised(self) -> str:
+        """The formula of what is minimised."""
+        return f"-({self.formula})" if self.flip else self.formula
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:

@@ -150,7 +150,7 @@ def _ranked_row(ranked: Ranked) -> list[object]:
 
 def formula_cell(loss: LossRow) -> Html:
     """A loss as MathML, and as text to copy: what is minimised, with its sign."""
-    oriented = sentences.oriented(loss)
+    oriented = loss.minimised
     buttons = [_copy_button("Copy formula", oriented)]
     if line := sentences.python_line(loss):
         buttons.append(_copy_button("Copy Python", line))

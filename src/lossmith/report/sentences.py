@@ -45,11 +45,6 @@ def optimism(record: SearchRecord) -> str:
     )
 
 
-def oriented(loss: LossRow) -> str:
-    """The formula of what is minimised."""
-    return f"-({loss.formula})" if loss.flip else loss.formula
-
-
 def python_line(loss: LossRow) -> str:
     """The Python that makes the loss; the orientation is given, so it is the one that was trained.
 

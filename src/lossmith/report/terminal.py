@@ -86,7 +86,7 @@ def _best_losses(record: SearchRecord) -> RenderableType:
             words.number(row.nll),
             words.number(row.ece),
             words.NONE if candidate is None else str(candidate.number),
-            Text(sentences.oriented(ranked.loss)),
+            Text(ranked.loss.minimised),
         )
     if record.baseline is not None:
         note = f"cross-entropy, {words.count(record.baseline.trainings, 'training')}"

@@ -263,5 +263,4 @@ class _Meter:
         better = row.score is not None and (progress.best is None or row.score > progress.best)
         if better and row.key.task == self._task.task_id:
             progress.best = row.score
-            loss = self._ledger.loss(row.key.loss)
-            progress.best_formula = f"-({loss.formula})" if loss.flip else loss.formula
+            progress.best_formula = self._ledger.loss(row.key.loss).minimised

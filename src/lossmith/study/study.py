@@ -13,21 +13,18 @@ The stages, in order, each with a ledger in a directory of its own:
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from lossmith.config import RunConfig, load_run
-from lossmith.errors import ConfigError, RunError, nearest
+from lossmith.errors import RunError
 from lossmith.files import write_atomically
-from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
+from lossmith.settings import Presets, Settings, overridden, read_yaml, validate
 from lossmith.study.confirmation.config import ConfirmationConfig, confirmation_of
 from lossmith.study.elimination.config import EliminationConfig, elimination_of
 from lossmith.study.transfer.config import TransferConfig, transfer_of
@@ -110,9 +107,12 @@ def transfer_in(config: TransferConfig, directory: Path) -> TransferConfig:
 # -- reading and writing ---------------------------------------------------------------------------------------------
 
 
+_PRESETS = Presets("studies", "study")
+
+
 def preset_names() -> list[str]:
     """The names of the studies that come with Lossmith."""
-    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return _PRESETS.names()
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -121,11 +121,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> StudyConfig:
     Raises:
         ConfigError: no such preset, or an override that does not fit.
     """
-    known = preset_names()
-    if name not in known:
-        raise ConfigError(f"no study '{name}'{nearest(name, known)}; there are {', '.join(known)}, or give --config")
-    values = parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
-    return _build({"name": name, **values}, f"study '{name}'", overrides)
+    return _build({"name": name, **_PRESETS.values(name)}, f"study '{name}'", overrides)
 
 
 def load_file(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -143,16 +139,15 @@ def load_file(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 
 def _build(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> StudyConfig:
-    own = copy.deepcopy(dict(values))
     parts: dict[str, list[str]] = {stage: [] for stage in _BUILD}  # overrides of the settings of a stage
+    rest: list[str] = []
     for text in overrides:
-        stage, dot, rest = text.partition("=")[0].partition(".")
-        if dot and stage in parts and own.get(stage) is not None:
-            parts[stage].append(f"{rest}={text.partition('=')[2]}" if "=" in text else rest)
+        stage, dot, within = text.partition(".")
+        if dot and stage in parts and values.get(stage) is not None:
+            parts[stage].append(within)
         else:
-            override_setting(own, text)
-    if overrides:
-        where = f"{where} with {' '.join(overrides)}"
+            rest.append(text)
+    own, where = overridden(values, where, rest)
     for stage, build in _BUILD.items():
         part = own.get(stage)
         if isinstance(part, str) and stage != CONFIRMATION:
@@ -207,7 +202,3 @@ def read_study(directory: Path) -> StudyConfig:
 
 def is_study(directory: Path) -> bool:
     return (directory / FILE).is_file()
-
-
-def _presets() -> Traversable:
-    return resources.files("lossmith") / "presets" / "studies"

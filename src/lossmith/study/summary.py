@@ -119,7 +119,7 @@ def _compared(
     return ComparedLoss(
         key=loss.key,
         label=label,
-        formula=f"-({loss.formula})" if loss.flip else loss.formula,
+        formula=loss.minimised,
         scores=scores,
         mean=statistics.fmean(present) if present else None,
         sd=statistics.stdev(present) if len(present) > 1 else None,

@@ -10,15 +10,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, parse_yaml, read_yaml, validate
+from lossmith.settings import Presets, Settings, merged, read_yaml, validate
 
 BUILT_IN_MODELS = ("convnet", "resnet9v2", "wideresnet28-10", "effnetv2s")
 SourceName = Literal["digits", "fashion-mnist", "cifar10", "cifar100", "npz", "folder", "huggingface"]
@@ -32,6 +30,7 @@ _PATH_IS = {  # of the sources that cannot do without one
     "huggingface": "the data set's name on the hub, or the folder where it was saved",
 }
 
+_PRESETS = Presets("tasks", "task preset")
 _SUFFIXES = (".yaml", ".yml")
 _Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -246,7 +245,7 @@ def _drop_newer(values: dict[str, Any]) -> None:
 
 def task_names() -> tuple[str, ...]:
     """The names of the packaged task presets, sorted."""
-    return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")))
+    return tuple(_PRESETS.names())
 
 
 def task_values(name: str, where: str) -> dict[str, Any]:
@@ -259,8 +258,7 @@ def task_values(name: str, where: str) -> dict[str, Any]:
     if name not in known:
         hint = nearest(name, known)
         raise ConfigError(f"{where}: no task preset '{name}'{hint}; use one of {', '.join(known)}, or a YAML file")
-    values: dict[str, Any] = parse_yaml(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
-    return {"name": name, **values}
+    return {"name": name, **_PRESETS.values(name)}
 
 
 def load_task(reference: str | Mapping[str, Any], where: str) -> TaskConfig:
@@ -292,20 +290,4 @@ def _with_base(values: dict[str, Any], where: str) -> dict[str, Any]:
     base = values.pop("base")
     if not isinstance(base, str):
         raise ConfigError(f"{where}: setting 'base': expected the name of a task preset, found {base!r:.80}")
-    return _merged(task_values(base, where), values)
-
-
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`under` with the values of `over`; mappings present in both are merged in turn."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = under.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _folder() -> Traversable:
-    return resources.files("lossmith").joinpath("presets", "tasks")
+    return merged(task_values(base, where), values)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from confirmations import Score, Scripted, null_score, work_with
+from confirmations import null_score
 from lossmith.commands.study import go_on
-from lossmith.execution.base import Completed
 from lossmith.ledger import FILE
 from lossmith.search.serving import EvaluationJob
 from lossmith.study.study import load_preset, write_study
 from lossmith.train.result import EpochRecord, TrainingResult
 from lossmith.train.task import TaskConfig
+from scripted import Score, Scripted, work_with
 
 SETTINGS = [
     *(f"{stage}.execution={{way: processes}}" for stage in ("search", "elimination", "transfer", "confirmation")),
@@ -32,15 +32,12 @@ SETTINGS = [
 class WithCurves(Scripted):
     """Gives every training a curve of two epochs."""
 
-    def wait(self, timeout: float | None = None) -> list[Completed]:
-        return [replace(each, result=_with_curve(each.result)) for each in super().wait(timeout)]
-
-
-def _with_curve(result: TrainingResult) -> TrainingResult:
-    score = result.score or 0.0
-    points = ((1, 10, score / 2), (2, 20, score))
-    curve = tuple(EpochRecord(epoch, step, 1.0, value, value, 0.1) for epoch, step, value in points)
-    return replace(result, curve=curve)
+    def result(self, job: EvaluationJob, task: TaskConfig) -> TrainingResult:
+        result = super().result(job, task)
+        score = result.score or 0.0
+        points = ((1, 10, score / 2), (2, 20, score))
+        curve = tuple(EpochRecord(epoch, step, 1.0, value, value, 0.1) for epoch, step, value in points)
+        return replace(result, curve=curve)
 
 
 def score(job: EvaluationJob, task: TaskConfig) -> float | None:
@@ -54,13 +51,7 @@ def make_study(directory: Path, of: Score, *more: str) -> Path:
     """A finished study in `directory`."""
     config = load_preset("study-smoke", [*SETTINGS, *more])
     write_study(directory, config)
-    work = work_with(WithCurves(of))
-
-    def next_stage() -> None:
-        work.executor = WithCurves(of)  # type: ignore[assignment] - it does what is asked
-
-    work.next_stage = next_stage  # type: ignore[method-assign] - scripted workers need no end
-    assert go_on(config, directory, work) == 0
+    assert go_on(config, directory, work_with(WithCurves(of), another=lambda: WithCurves(of))) == 0
     return directory
 
 

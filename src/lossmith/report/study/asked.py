@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lossmith.ledger import LossRow
 from lossmith.report import sentences, words
 from lossmith.report.markup import Column, Html, element, escaped, facts, joined, paragraph, table
 from lossmith.report.mathml import loss_of, mathml
@@ -171,9 +170,8 @@ def _carried_on(context: Context) -> set[str]:
 
 
 def _formula(name: Name) -> Html:
-    row = LossRow(name.loss.key, name.loss.formula, name.loss.flip)
-    drawn = mathml(loss_of(row))
-    text = element("code", sentences.oriented(row))
+    drawn = mathml(loss_of(name.loss.row))
+    text = element("code", name.loss.row.minimised)
     return joined((element("div", drawn, class_="formula", tabindex=0), text)) if drawn else text
 
 

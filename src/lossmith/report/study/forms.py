@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lossmith.errors import RunError
+from lossmith.ledger import LossRow
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Verdict = Literal["better", "worse", "equivalent", "no evidence", "not comparable"]
@@ -32,6 +33,10 @@ class Loss(Form):
     formula: str
     flip: bool | None
     role: str = ""  # in a confirmation: candidate, control, baseline
+
+    @property
+    def row(self) -> LossRow:
+        return LossRow(self.key, self.formula, self.flip)
 
 
 class Scores(Form):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from lossmith.report import words
 from lossmith.report.study.compute import costs
 from lossmith.report.study.contents import Confirmation, Elimination, Measure, Transfer
-from lossmith.report.study.forms import Analysis, Loss, Scores
+from lossmith.report.study.forms import Analysis, Scores
 from lossmith.report.study.parts import Context
 
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # before a number
@@ -56,7 +56,10 @@ def latex_files(context: Context) -> dict[str, str]:
     files["losses.tex"] = _table(
         "ll",
         ("Name", "Loss"),
-        ([escaped(name.text), rf"\texttt{{{escaped(_minimised(name.loss))}}}"] for name in context.names.all.values()),
+        (
+            [escaped(name.text), rf"\texttt{{{escaped(name.loss.row.minimised)}}}"]
+            for name in context.names.all.values()
+        ),
         "The losses; minimised is the sum over the classes.",
         raw=True,
     )
@@ -132,10 +135,6 @@ def _compute(context: Context) -> str:
     ]
     heads = ("Stage", "Trainings", "Steps", "Training, all workers", "Wall time")
     return _table("lrrrr", heads, rows, "Compute spent.")
-
-
-def _minimised(loss: Loss) -> str:
-    return f"-({loss.formula})" if loss.flip else loss.formula
 
 
 def _spread(mean: float | None, sd: float | None) -> str:

@@ -51,7 +51,7 @@ def search_part(context: Context, out: Path) -> Part:
 
 def _row(context: Context, stage: Stage, ranked: Ranked) -> list[object]:
     drawn = mathml(loss_of(ranked.loss))
-    text = element("code", sentences.oriented(ranked.loss))
+    text = element("code", ranked.loss.minimised)
     shown = joined((element("div", drawn, class_="formula", tabindex=0), text)) if drawn else text
     rows = stage.traced([ranked.evaluation.id])
     score = context.trace.show(words.percent(ranked.score), ranked.score, "accuracy", rows, loss=ranked.loss.key)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from lossmith.config import ExecutionConfig
-from lossmith.settings import Settings, override_setting, read_yaml, validate
+from lossmith.settings import Settings, overridden, read_yaml, validate
 from lossmith.train.task import TaskConfig, load_task
 
 MAX_CANDIDATES = 5
@@ -108,13 +108,17 @@ def _untuned(task: TaskConfig) -> TaskConfig:
     )
 
 
-def load_confirmation(path: Path, overrides: Sequence[str] = ()) -> ConfirmationConfig:
+def load_confirmation(
+    path: Path, overrides: Sequence[str] = (), given: Mapping[str, Any] = MappingProxyType({})
+) -> ConfirmationConfig:
     """The settings in a YAML file; its cells are names of tasks, YAML files, or mappings as in `load_task`.
+
+    What is `given` besides replaces the file's, each setting whole.
 
     Raises:
         ConfigError: one line with the file and the first setting that is wrong.
     """
-    return confirmation_of({"name": path.stem, **read_yaml(path)}, str(path), overrides)
+    return confirmation_of({"name": path.stem, **read_yaml(path), **given}, str(path), overrides)
 
 
 def confirmation_of(values: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> ConfirmationConfig:
@@ -123,11 +127,7 @@ def confirmation_of(values: Mapping[str, Any], where: str, overrides: Sequence[s
     Raises:
         ConfigError: one line with the first setting that is wrong.
     """
-    own = copy.deepcopy(dict(values))
-    for text in overrides:
-        override_setting(own, text, _by_name)
-    if overrides:
-        where = f"{where} with {' '.join(overrides)}"
+    own, where = overridden(values, where, overrides, _by_name)
     cells = own.get("cells")
     if isinstance(cells, Sequence) and not isinstance(cells, str):
         own["cells"] = [

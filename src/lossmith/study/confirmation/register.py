@@ -28,8 +28,9 @@ from lossmith.study.confirmation.registration import (
     Registration,
     Role,
 )
-from lossmith.study.confirmation.sources import SourceRun, all_sources, finalists
+from lossmith.study.confirmation.sources import SourceRun, all_sources
 from lossmith.study.controls import KIND as NULL
+from lossmith.study.elimination.finalists import finalists
 from lossmith.version import __version__
 
 Named = Callable[[str, str], tuple[str, LossRow]]  # as `lossmith.commands.naming.named_loss`

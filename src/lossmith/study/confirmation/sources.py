@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossmith.errors import RunError
-from lossmith.ledger import Ledger, LossRow, TaskRow
+from lossmith.ledger import Ledger, TaskRow
 from lossmith.settings import validate
+from lossmith.study.elimination.finalists import KIND as ELIMINATION
 from lossmith.train.task import TaskConfig
 
-ELIMINATION = "elimination"
 _KINDS = ("search", ELIMINATION, "null", "fidelity", "transfer", "confirmation")  # keys of ledgers' configurations
 
 
@@ -34,14 +34,6 @@ class SourceRun:
     name: str
     seeds: frozenset[int]  # of all its trainings
     tasks: tuple[UsedTask, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finalist:
-    """A loss that an elimination kept."""
-
-    label: str
-    loss: LossRow
 
 
 def read_source(directory: str) -> SourceRun:
@@ -88,22 +80,6 @@ def all_sources(directories: Iterable[str]) -> list[SourceRun]:
             found[place] = read_source(directory)
             wanted += _earlier(directory)
     return list(found.values())
-
-
-def finalists(directory: str) -> list[Finalist] | None:
-    """The finalists of an elimination, the best first; None where the directory holds another kind of run.
-
-    Raises:
-        RunError: the directory holds no run, or the elimination has not come to its end.
-    """
-    with Ledger.read(Path(directory)) as ledger:
-        if _kind(ledger.configuration()) != ELIMINATION:
-            return None
-        results = ledger.results(ELIMINATION)
-        if not results:
-            raise RunError(f"{directory}: the elimination has no finalists yet; 'lossmith resume {directory}' goes on")
-        labels = {entry["key"]: entry["label"] for entry in results[-1]["losses"]}
-        return [Finalist(labels[key], ledger.loss(key)) for key in results[-1]["finalists"]]
 
 
 def _earlier(directory: str) -> list[str]:

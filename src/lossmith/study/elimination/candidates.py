@@ -43,7 +43,7 @@ class Candidate:
     @property
     def label(self) -> str:
         """The formula of what is minimised."""
-        return f"-({self.loss.formula})" if self.loss.flip else self.loss.formula
+        return self.loss.minimised
 
     def stored(self) -> dict[str, Any]:
         """As JSON data."""

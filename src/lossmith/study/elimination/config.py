@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from lossmith.config import ExecutionConfig
-from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
+from lossmith.errors import ConfigError
+from lossmith.settings import Presets, Settings, merged, overridden, read_yaml, validate
 from lossmith.train.task import TaskConfig, load_task
 
 FOLD = 1  # of the validation images: the search scores on fold 0
@@ -95,9 +93,12 @@ def own_fold(task: TaskConfig) -> TaskConfig:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
+_PRESETS = Presets("elimination", "protocol")
+
+
 def preset_names() -> list[str]:
     """The names of the eliminations that come with Lossmith."""
-    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return _PRESETS.names()
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> EliminationConfig:
@@ -106,7 +107,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> EliminationConfig:
     Raises:
         ConfigError: no such preset, or an override that does not fit.
     """
-    return _build({"name": name, **_preset(name, "--protocol")}, f"protocol '{name}'", overrides)
+    return elimination_of({"name": name, **_PRESETS.values(name, "--protocol")}, f"protocol '{name}'", overrides)
 
 
 def load_file(path: Path, overrides: Sequence[str] = ()) -> EliminationConfig:
@@ -131,10 +132,14 @@ def elimination_of(values: Mapping[str, Any], where: str, overrides: Sequence[st
     Raises:
         ConfigError: one line with the first setting that is wrong.
     """
-    own = dict(values)
-    if "preset" in own:
-        own = {**_preset(str(own.pop("preset")), where), **own}
-    return _build(own, where, overrides)
+    own, where = overridden(_PRESETS.under(values, where), where, overrides, _named)
+    data = own.pop("data", {})
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: setting 'data': expected a group of settings")
+    phases = own.get("phases")
+    if isinstance(phases, list):
+        own["phases"] = [_phase(phase, number, data, where) for number, phase in enumerate(phases)]
+    return validate(EliminationConfig, own, where)
 
 
 def with_racing(config: EliminationConfig, where: str) -> EliminationConfig:
@@ -151,31 +156,6 @@ def with_racing(config: EliminationConfig, where: str) -> EliminationConfig:
 def from_stored(values: Mapping[str, Any], where: str) -> EliminationConfig:
     """The settings that a ledger stores (`EliminationConfig.model_dump(mode="json")`)."""
     return validate(EliminationConfig, dict(values), where)
-
-
-def _presets() -> Any:
-    return resources.files("lossmith") / "presets" / "elimination"
-
-
-def _preset(name: str, where: str) -> dict[str, Any]:
-    if name not in (known := preset_names()):
-        raise ConfigError(f"{where}: unknown protocol '{name}'{nearest(name, known)}; there are {', '.join(known)}")
-    return parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _build(values: dict[str, Any], where: str, overrides: Sequence[str]) -> EliminationConfig:
-    values = copy.deepcopy(values)
-    for override in overrides:
-        override_setting(values, override, _named)
-    if overrides:
-        where = f"{where} with {' '.join(overrides)}"
-    data = values.pop("data", {})
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: setting 'data': expected a group of settings")
-    phases = values.get("phases")
-    if isinstance(phases, list):
-        values["phases"] = [_phase(phase, number, data, where) for number, phase in enumerate(phases)]
-    return validate(EliminationConfig, values, where)
 
 
 def _named(path: tuple[str, ...], value: object) -> object:
@@ -198,14 +178,6 @@ def _phase(phase: Any, number: int, data: Mapping[str, Any], where: str) -> Any:
         task = {**values, "data": {**data, **own} if isinstance(own, Mapping) else own}
     if isinstance(task, Mapping) and isinstance(base := task.get("base"), str) and Path(base).suffix in _YAML:
         rest = {key: value for key, value in task.items() if key != "base"}
-        task = _merged(load_task(base, place).model_dump(mode="json"), rest)
+        task = merged(load_task(base, place).model_dump(mode="json"), rest)
     loaded = own_fold(load_task(task, place)).model_dump(mode="json")
     return {**phase, "task": loaded}
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -1,19 +1,20 @@
-"""`finalists.json`: the losses that an elimination left, best first, each in the JSON form of a loss."""
+"""The losses that an elimination left, best first: in its ledger, and in `finalists.json` for other programs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lossmith.errors import LossmithError, RunError
+from lossmith.errors import RunError
 from lossmith.files import write_atomically
-from lossmith.ledger import LossRow
-from lossmith.search.evaluation import expression_row
+from lossmith.ledger import Ledger, LossRow
 from lossmith.space.expression import Expression
 
 FILE = "finalists.json"
+KIND = "elimination"  # of the result, and the key of the configuration in the ledger
 
 
 def write_finalists(directory: Path, content: Mapping[str, Any]) -> Path:
@@ -43,28 +44,25 @@ def write_finalists(directory: Path, content: Mapping[str, Any]) -> Path:
     return write_atomically(directory / FILE, json.dumps(entries, indent=2) + "\n")
 
 
-def read_finalists(path: Path) -> list[LossRow]:
-    """The losses in a file of `write_finalists`, the best first, as ledgers name them.
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A loss that an elimination kept."""
+
+    label: str
+    loss: LossRow
+
+
+def finalists(directory: str) -> list[Finalist] | None:
+    """The finalists of an elimination, the best first; None where the directory holds another kind of run.
 
     Raises:
-        RunError: the file cannot be read, or does not hold such a list.
+        RunError: the directory holds no run, or the elimination has not come to its end.
     """
-    wrong = f"{path}: not a list of finalists, as 'lossmith eliminate' writes it"
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path}: cannot read the finalists: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(wrong) from error
-    if not isinstance(entries, list) or not entries:
-        raise RunError(wrong)
-    found: list[LossRow] = []
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or not isinstance(entry.get("flip"), bool):
-            raise RunError(f"{wrong}; entry {number} has no orientation")
-        try:
-            expression = Expression.from_json(json.dumps(entry), f"{path}, entry {number}")
-        except LossmithError as error:
-            raise RunError(str(error)) from error
-        found.append(expression_row(expression, entry["flip"]))
-    return found
+    with Ledger.read(Path(directory)) as ledger:
+        if KIND not in ledger.configuration():
+            return None
+        results = ledger.results(KIND)
+        if not results:
+            raise RunError(f"{directory}: the elimination has no finalists yet; 'lossmith resume {directory}' goes on")
+        labels = {entry["key"]: entry["label"] for entry in results[-1]["losses"]}
+        return [Finalist(labels[key], ledger.loss(key)) for key in results[-1]["finalists"]]

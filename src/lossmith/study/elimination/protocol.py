@@ -13,12 +13,12 @@ from lossmith.errors import RunError
 from lossmith.ledger import EvaluationRow, Ledger
 from lossmith.search.seeds import Purpose, stage_seeds
 from lossmith.study.elimination.candidates import Candidate, Entry
-from lossmith.study.elimination.config import EliminationConfig, PhaseConfig
+from lossmith.study.elimination.config import EliminationConfig, PhaseConfig, RacingConfig
+from lossmith.study.elimination.finalists import KIND
 from lossmith.study.elimination.posterior import levels
 from lossmith.study.elimination.racing import Race
 from lossmith.study.trainings import Training, Trainings
 
-KIND = "elimination"  # of the result, and of the configuration's group
 FORMAT = 1
 _DIGITS = 9  # of a mean accuracy that count: of equal scores, sums and least squares differ in the last ones
 
@@ -84,7 +84,8 @@ class Elimination:
             for number, batch in enumerate(batches):
                 members = [loss for loss in order if loss in batch]
                 self._expect(phase, members, batches[number + 1 :])
-                phase.kept += self._race(phase, members) if self._races(config) else self._all_seeds(phase, members)
+                racing = self._racing(config)
+                phase.kept += self._race(phase, members, racing) if racing else self._all_seeds(phase, members)
             if not phase.kept:
                 raise RunError(f"phase '{config.name}': every loss failed to train; look at its task's settings")
             phase.kept = ranked(phase, [loss for loss in order if loss in phase.kept])
@@ -93,16 +94,16 @@ class Elimination:
             self._say(_sentence(phase))
         return _content(self._entry, ended)
 
-    def _races(self, config: PhaseConfig) -> bool:
-        return self._config.racing is not None and config.seeds > self._config.racing.least
+    def _racing(self, config: PhaseConfig) -> RacingConfig | None:
+        """How a phase races; None where it has no more seeds than every loss gets."""
+        racing = self._config.racing
+        return racing if racing is not None and config.seeds > racing.least else None
 
     def _all_seeds(self, phase: _Phase, members: Sequence[Candidate]) -> list[Candidate]:
         self._train(phase, members, range(len(phase.seeds)))
         return ranked(phase, members)[: phase.config.keep]
 
-    def _race(self, phase: _Phase, members: Sequence[Candidate]) -> list[Candidate]:
-        racing = self._config.racing
-        assert racing is not None  # noqa: S101 - `_races` says so
+    def _race(self, phase: _Phase, members: Sequence[Candidate], racing: RacingConfig) -> list[Candidate]:
         by_key = {loss.loss.key: loss for loss in members}
         race = Race(list(by_key), phase.config.keep, seeds=len(phase.seeds), least=racing.least, error=racing.error)
         phase.races.append(race)

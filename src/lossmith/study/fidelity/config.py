@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from lossmith.config import ExecutionConfig, RungsConfig
-from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
+from lossmith.errors import ConfigError
+from lossmith.settings import Presets, Settings, overridden, read_yaml, validate
 from lossmith.space.config import SpaceConfig
 from lossmith.train.stages import stages
 from lossmith.train.task import DataConfig, TaskConfig, load_task
@@ -110,9 +107,12 @@ def epoch_ends(task: TaskConfig) -> list[int]:
     return found
 
 
+_PRESETS = Presets("fidelity", "fidelity study")
+
+
 def preset_names() -> list[str]:
     """The names of the fidelity studies that come with Lossmith."""
-    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return _PRESETS.names()
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> FidelityConfig:
@@ -121,7 +121,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> FidelityConfig:
     Raises:
         ConfigError: no such preset, or an override that does not fit.
     """
-    return fidelity_of({"name": name, **_preset(name, "--preset")}, f"preset '{name}'", overrides)
+    return fidelity_of({"name": name, **_PRESETS.values(name, "--preset")}, f"preset '{name}'", overrides)
 
 
 def load_file(path: Path, overrides: Sequence[str] = ()) -> FidelityConfig:
@@ -145,13 +145,7 @@ def fidelity_of(values: Mapping[str, Any], where: str, overrides: Sequence[str] 
     Raises:
         ConfigError: one line with the first setting that is wrong.
     """
-    own = copy.deepcopy(dict(values))
-    if "preset" in own:
-        own = {**_preset(str(own.pop("preset")), where), **own}
-    for override in overrides:
-        override_setting(own, override, _opened)
-    if overrides:
-        where = f"{where} with {' '.join(overrides)}"
+    own, where = overridden(_PRESETS.under(values, where), where, overrides, _opened)
     data = own.pop("data", {})
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: setting 'data': expected a group of settings")
@@ -201,16 +195,3 @@ def dataset_of(data: DataConfig) -> str:
 
 
 _ONE_OF_A_KIND = ("digits", "fashion-mnist", "cifar10", "cifar100")
-
-
-def _preset(name: str, where: str) -> dict[str, Any]:
-    known = preset_names()
-    if name not in known:
-        raise ConfigError(
-            f"{where}: unknown fidelity study '{name}'{nearest(name, known)}; there are {', '.join(known)}"
-        )
-    return parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _presets() -> Traversable:
-    return resources.files("lossmith") / "presets" / "fidelity"

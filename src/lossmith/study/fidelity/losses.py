@@ -12,7 +12,7 @@ from lossmith.ledger import Ledger, LossRow
 from lossmith.losses.build import loss as build_loss
 from lossmith.losses.zoo import ZOO
 from lossmith.search.best import ranked
-from lossmith.search.evaluation import zoo_row
+from lossmith.search.evaluation import expression_row, zoo_row
 from lossmith.search.evolution import Evolution
 from lossmith.search.rungs.rungs import Rungs
 from lossmith.space.expression import Expression
@@ -67,10 +67,8 @@ def random_losses(config: LossesConfig, seed: int, classes: int) -> list[RankedL
         candidate = evolution.ask()
         if candidate is None:
             raise AssertionError("a search asks for all its random losses before it is told anything")
-        expression, flip = candidate.individual.expression, candidate.individual.flip
-        found.append(
-            RankedLoss(_label(expression.text, flip), LossRow(expression.key, expression.text, flip), "random")
-        )
+        row = expression_row(candidate.individual.expression, candidate.individual.flip)
+        found.append(RankedLoss(row.minimised, row, "random"))
     return found
 
 
@@ -87,7 +85,7 @@ def stratified(ledger: Ledger, config: RunConfig, count: int) -> list[RankedLoss
     picked = rows if len(rows) <= count else [rows[round(i * (len(rows) - 1) / (count - 1))] for i in range(count)]
     losses = ledger.losses()
     found = [losses[row.key.loss] for row in picked]
-    return [RankedLoss(_label(loss.formula, bool(loss.flip)), loss, str(ledger.directory)) for loss in found]
+    return [RankedLoss(loss.minimised, loss, str(ledger.directory)) for loss in found]
 
 
 def each_once(losses: Iterable[RankedLoss], classes: int) -> list[RankedLoss]:
@@ -125,10 +123,6 @@ def require_enough(losses: Sequence[RankedLoss], config: FidelityConfig) -> None
         )
     if config.top and config.top[-1] >= len(losses):
         raise ConfigError(f"setting 'top': k = {config.top[-1]} of {len(losses)} losses is no choice; lower it")
-
-
-def _label(formula: str, flip: bool) -> str:
-    return f"-({formula})" if flip else formula
 
 
 def _expression(loss: LossRow, classes: int) -> tuple[Expression, bool] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from lossmith.errors import ConfigError, LossmithError
+from lossmith.settings import merged
 from lossmith.study.transfer.config import FOLD, TransferConfig
 from lossmith.train.data import Dataset, load_dataset
 from lossmith.train.inputs import largest_size
@@ -59,7 +60,7 @@ def _cell(config: TransferConfig, dataset: str, model: str, augmentation: str, *
     layers = [config.task, config.models[model], config.augmentations[augmentation]]
     layers += [case.task for case in config.cases if case.holds(dataset, model, augmentation, pretrained=pretrained)]
     for layer in layers:
-        values = _merged(values, layer)
+        values = merged(values, layer)
     data = config.datasets[dataset].model_copy(update={"validation_fold": FOLD})
     values |= {"name": name, "data": data.model_dump(mode="json")}
     task = load_task(values, f"{where}: cell '{name}'")
@@ -118,12 +119,3 @@ def _model_problem(task: TaskConfig, data: Dataset, known: dict[tuple[object, ..
             if asked:
                 known[asked] = str(error)
     return known[key]
-
-
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`under` with the values of `over`; mappings present in both are merged in turn."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = under.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged

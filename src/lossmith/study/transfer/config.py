@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from lossmith.config import ExecutionConfig
-from lossmith.errors import ConfigError, nearest
-from lossmith.settings import Settings, override_setting, parse_yaml, read_yaml, validate
+from lossmith.errors import nearest
+from lossmith.settings import Presets, Settings, overridden, read_yaml, validate
 from lossmith.train.task import DataConfig
 
 FOLD = 1  # of the validation images: the search scores on fold 0
@@ -94,9 +91,12 @@ class TransferConfig(Settings):
         return self
 
 
+_PRESETS = Presets("transfer", "transfer")
+
+
 def preset_names() -> list[str]:
     """The names of the transfers that come with Lossmith."""
-    return sorted(Path(entry.name).stem for entry in _presets().iterdir() if entry.name.endswith(".yaml"))
+    return _PRESETS.names()
 
 
 def load_preset(name: str, overrides: Sequence[str] = ()) -> TransferConfig:
@@ -105,7 +105,7 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> TransferConfig:
     Raises:
         ConfigError: no such preset, or an override that does not fit.
     """
-    return transfer_of({"name": name, **_preset(name, "--preset")}, f"preset '{name}'", overrides)
+    return transfer_of({"name": name, **_PRESETS.values(name, "--preset")}, f"preset '{name}'", overrides)
 
 
 def load_file(path: Path, overrides: Sequence[str] = ()) -> TransferConfig:
@@ -127,22 +127,5 @@ def transfer_of(values: Mapping[str, Any], where: str, overrides: Sequence[str] 
     Raises:
         ConfigError: one line with the first setting that is wrong.
     """
-    own = copy.deepcopy(dict(values))
-    if "preset" in own:
-        own = {**_preset(str(own.pop("preset")), where), **own}
-    for override in overrides:
-        override_setting(own, override)
-    if overrides:
-        where = f"{where} with {' '.join(overrides)}"
+    own, where = overridden(_PRESETS.under(values, where), where, overrides)
     return validate(TransferConfig, own, where)
-
-
-def _preset(name: str, where: str) -> dict[str, Any]:
-    known = preset_names()
-    if name not in known:
-        raise ConfigError(f"{where}: unknown transfer '{name}'{nearest(name, known)}; there are {', '.join(known)}")
-    return parse_yaml((_presets() / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def _presets() -> Traversable:
-    return resources.files("lossmith") / "presets" / "transfer"
