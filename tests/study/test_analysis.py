@@ -43,7 +43,7 @@ def simulated(
 
 
 def compared(cells: Sequence[CellScores], **settings: float) -> Analysis:
-    return analyse(cells, list(cells[0].scores), BASE, **settings)  # type: ignore[arg-type]
+    return analyse(cells, list(cells[0].scores), BASE, **settings)  # type: ignore[arg-type] - whatever a test sets
 
 
 def only(scores: Sequence[float | None], base: Sequence[float | None]) -> CellDifference:
@@ -144,7 +144,8 @@ def test_data_sets_count_once() -> None:
     cells = simulated(rng, [0.01, 0.0, 0.0], cells=7)
     cells[6] = CellScores("cell 6", "data 0", cells[6].scores)
     analysis = compared(cells)
-    means = np.array([[np.mean(cell.scores[key]) for key in cells[0].scores] for cell in cells])  # type: ignore[arg-type]
+    keys = cells[0].scores
+    means = np.array([[np.mean(np.array(cell.scores[key], float)) for key in keys] for cell in cells])
     means[0] = (means[0] + means[6]) / 2
     gains = means[:6, 1:] - means[:6, :1]
     best = analysis.overall[0]

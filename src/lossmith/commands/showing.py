@@ -68,14 +68,14 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], RenderableType]] = {
 def report(command: arguments.Report) -> Path:
     """Write the report of whatever the directory holds; gives its page."""
     from lossmith.report.study.page import write_study_report  # noqa: PLC0415 - no other command needs these
-    from lossmith.report.study.reading import is_staged  # noqa: PLC0415
+    from lossmith.report.study.reading import is_staged  # noqa: PLC0415 - likewise
 
     if is_staged(command.directory):
         return write_study_report(command.directory, command.out)
     with Ledger.read(command.directory) as ledger:
         contents = ledger.results("fidelity")
     if contents:
-        from lossmith.report.fidelity import write_fidelity  # noqa: PLC0415
+        from lossmith.report.fidelity import write_fidelity  # noqa: PLC0415 - likewise
 
         return write_fidelity(command.directory, contents[-1:], command.out)
     from lossmith.report.page import write_report  # noqa: PLC0415 - plotly takes long
@@ -85,8 +85,8 @@ def report(command: arguments.Report) -> Path:
 
 def card(command: arguments.Card, console: Console) -> None:
     from lossmith.report.card import card_view  # noqa: PLC0415 - no other command needs these
-    from lossmith.report.card_page import write_card  # noqa: PLC0415
-    from lossmith.report.card_terminal import card_text  # noqa: PLC0415
+    from lossmith.report.card_page import write_card  # noqa: PLC0415 - likewise
+    from lossmith.report.card_terminal import card_text  # noqa: PLC0415 - likewise
 
     if not command.target.strip():
         raise ConfigError("card: name a loss, such as 'lossmith card focal'")

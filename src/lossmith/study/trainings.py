@@ -5,8 +5,9 @@ What the ledger holds is not run again, so a stage that was stopped goes on wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lossmith.execution.base import Executor
 from lossmith.ledger import EvaluationKey, EvaluationRow, Ledger, LossRow
@@ -100,3 +101,13 @@ class Trainings:
                 ended(answer.row)
             self._update(self._done, self._total)
         return {key: found[key] for key in keys}
+
+
+def scores_of(rows: Sequence[EvaluationRow]) -> dict[str, list[Any]]:
+    """What a result holds of trainings, in their order: accuracies, NLL, ECE, and the evaluations' ids."""
+    return {
+        "values": [row.score for row in rows],
+        "nll": [row.nll for row in rows],
+        "ece": [row.ece for row in rows],
+        "evaluations": [row.id for row in rows],
+    }

@@ -145,7 +145,8 @@ def test_a_better_loss_is_told_as_plainly(tmp_path: Path) -> None:
     ],
 )
 def test_each_verdict_has_a_headline(verdict: str, begins: str) -> None:
-    assert headline(verdict, "L1", "cross_entropy", "digits").startswith(f"{begins} cross_entropy")  # type: ignore[arg-type]
+    found = headline(verdict, "L1", "cross_entropy", "digits")  # type: ignore[arg-type] - the parameters are verdicts
+    assert found.startswith(f"{begins} cross_entropy")
 
 
 def test_names_cannot_break_out(copied: Path) -> None:

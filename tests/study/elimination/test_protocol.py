@@ -33,7 +33,7 @@ def by_place(key: str, task: str, seed: int) -> float:
 
 
 def noisy(key: str, task: str, seed: int) -> float:
-    draw = random.Random(f"{task} {seed}").gauss(0, 0.05) + random.Random(f"{key} {task} {seed}").gauss(0, 0.004)  # noqa: S311
+    draw = random.Random(f"{task} {seed}").gauss(0, 0.05) + random.Random(f"{key} {task} {seed}").gauss(0, 0.004)  # noqa: S311 - noise
     return 0.5 + 0.02 * PLACE[key] + draw
 
 

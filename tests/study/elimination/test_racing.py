@@ -129,7 +129,7 @@ def test_the_chance_of_each_decision_is_told() -> None:
 )
 def test_impossible_arguments(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"out of range|twice"):
-        Race(**{"candidates": ["a", "b"], "keep": 1, "seeds": 3, **change})  # type: ignore[arg-type]
+        Race(**{"candidates": ["a", "b"], "keep": 1, "seeds": 3, **change})  # type: ignore[arg-type] - one is wrong
 
 
 def test_it_is_told_what_it_asked_and_nothing_else() -> None:

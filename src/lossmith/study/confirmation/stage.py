@@ -13,7 +13,7 @@ from lossmith.study.confirmation.registration import RegisteredCell, Registratio
 from lossmith.study.confirmation.sentences import sentences
 from lossmith.study.confirmation.sources import located
 from lossmith.study.confirmation.tuning import Tuning, tune
-from lossmith.study.trainings import Training, Trainings
+from lossmith.study.trainings import Training, Trainings, scores_of
 
 KIND = "confirmation"  # of the result
 OVERLAP = "overlap"  # kind of the result that says which test images were seen before
@@ -77,9 +77,8 @@ def summarise(
     luck: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The result, all but the seconds, of trainings that are all there."""
-    # here, since scipy takes a second, in which the workers start
-    from lossmith.study.analysis import Analysis, CellScores, analyse  # noqa: PLC0415
-    from lossmith.study.confirmation.calibration import calibration  # noqa: PLC0415
+    from lossmith.study.analysis import Analysis, CellScores, analyse  # noqa: PLC0415 - scipy takes a second
+    from lossmith.study.confirmation.calibration import calibration  # noqa: PLC0415 - likewise
 
     seeds = registration.seeds
     by_seed = {
@@ -146,13 +145,6 @@ def _cell(cell: RegisteredCell, tuning: Tuning, rows: Mapping[str, Sequence[Eval
         "augmentation": cell.augmentation,
         "tuning": {key: tuned.content() for key, tuned in tuning[cell.name].items()},
         "scores": {
-            key: {
-                "values": [row.score for row in own],
-                "nll": [row.nll for row in own],
-                "ece": [row.ece for row in own],
-                "evaluations": [row.id for row in own],
-                "task_id": tuning[cell.name][key].setting.task.task_id,
-            }
-            for key, own in rows.items()
+            key: {**scores_of(own), "task_id": tuning[cell.name][key].setting.task.task_id} for key, own in rows.items()
         },
     }

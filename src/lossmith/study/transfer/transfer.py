@@ -8,7 +8,7 @@ from typing import Any
 
 from lossmith.ledger import EvaluationRow, Ledger, LossRow
 from lossmith.search.seeds import Purpose, stage_seeds
-from lossmith.study.trainings import Training, Trainings
+from lossmith.study.trainings import Training, Trainings, scores_of
 from lossmith.study.transfer.cells import Cell
 from lossmith.study.transfer.config import TransferConfig
 
@@ -103,14 +103,6 @@ def _content(cell: Cell, seeds: Sequence[int], rows: Mapping[str, Sequence[Evalu
         "task": cell.task.name,
         "task_id": cell.task.task_id,
         "seeds": list(seeds),
-        "scores": {
-            key: {
-                "values": [row.score for row in own],
-                "nll": [row.nll for row in own],
-                "ece": [row.ece for row in own],
-                "evaluations": [row.id for row in own],
-            }
-            for key, own in rows.items()
-        },
+        "scores": {key: scores_of(own) for key, own in rows.items()},
         "error": cell.error,
     }
